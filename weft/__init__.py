@@ -1,0 +1,1 @@
+"""Algorithms of weft. Nothing in here imports Dagster: usable as a plain library."""

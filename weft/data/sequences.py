@@ -1,0 +1,114 @@
+"""Interactions as flat arrays: what models are fitted on and what they are asked.
+
+Item ids are contiguous from 1; 0 is padding and never a real item. Order inside a user is by
+(timestamp, source row), stable, everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Events:
+    """The training split of one protocol, and nothing else, sorted by (user, timestamp, row).
+
+    Attributes:
+        user: int32 [n], 1 to n_users.
+        item: int32 [n], 1 to n_items.
+        timestamp: int64 [n], seconds since 1970 UTC; None where the source has no times.
+        label: float32 [n], 1 or 0, for pointwise protocols; None when an event is positive by existing.
+        n_users: Number of users in the data set, trained on or not.
+        n_items: Size of the catalogue (rows of ``interactions.items``), trained on or not.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    timestamp: NDArray[np.int64] | None
+    label: NDArray[np.float32] | None
+    n_users: int
+    n_items: int
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """int64 [n_users + 2]: events of user u are ``offsets[u]:offsets[u + 1]`` (user 0 does not exist)."""
+        return np.searchsorted(self.user, np.arange(self.n_users + 2)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Questions put to a model: whose next item, given which history. The answer is not in here.
+
+    Attributes:
+        query: int64 [q], the query's id, unique inside a task.
+        user: int32 [q], 0 for an anonymous session.
+        time: int64 [q], the moment of asking (the target's timestamp); None without times.
+        items: int32 [sum of lengths], all histories one after the other, oldest first.
+        offsets: int64 [q + 1], history of query i is ``items[offsets[i]:offsets[i + 1]]``.
+    """
+
+    query: NDArray[np.int64]
+    user: NDArray[np.int32]
+    time: NDArray[np.int64] | None
+    items: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 [q], number of history items of each query."""
+        return np.diff(self.offsets)
+
+    def take(self, index: NDArray[np.int64]) -> Queries:
+        """The queries at ``index``, in that order."""
+        lengths = self.lengths[index]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        source = np.repeat(self.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Queries(
+            query=self.query[index],
+            user=self.user[index],
+            time=None if self.time is None else self.time[index],
+            items=self.items[source],
+            offsets=offsets,
+        )
+
+    def last(self, length: int) -> NDArray[np.int32]:
+        """int32 [q, length]: the last ``length`` items of each history, padded with 0 on the left."""
+        kept = np.minimum(self.lengths, length)
+        padded = np.zeros((len(self), length), dtype=np.int32)
+        rows = np.repeat(np.arange(len(self)), kept)
+        within = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+        padded[rows, np.repeat(length - kept, kept) + within] = self.items[
+            np.repeat(self.offsets[1:] - kept, kept) + within
+        ]
+        return padded
+
+
+@dataclass(frozen=True)
+class Task:
+    """One split of a protocol, ready to be scored: the queries, and apart from them the answers.
+
+    Attributes:
+        split: ``validation`` or ``test``.
+        queries: What a model sees.
+        target: int32 [q], the true next item.
+        candidates: bool [n_items + 1], which items are ranked at all; entry 0 is False.
+        filter_seen: Items of a query's own history are not ranked (the target always is).
+    """
+
+    split: str
+    queries: Queries
+    target: NDArray[np.int32]
+    candidates: NDArray[np.bool_]
+    filter_seen: bool
+
+    def __len__(self) -> int:
+        return len(self.target)

@@ -1,0 +1,69 @@
+"""The one list of models. Imports no torch: a model's class is loaded when it is first built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from weft.errors import RequestError
+from weft.models import settings as s
+
+if TYPE_CHECKING:
+    from weft.models.base import Model
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model.
+
+    Attributes:
+        name: The system's name in every table.
+        title: What it is, in one line.
+        target: ``module:Class`` of the model.
+        settings: Class of its settings.
+        group: Asset group it is filed under.
+        accelerated: Its fit takes a slot of the ``gpu`` pool.
+    """
+
+    name: str
+    title: str
+    target: str
+    settings: type[s.ModelSettings]
+    group: str = "baselines"
+    accelerated: bool = False
+
+    def build(self, settings: s.ModelSettings) -> Model:
+        """An unfitted model."""
+        return self.load_class()(settings)
+
+    def load_class(self) -> type[Model]:
+        """The model's class; imports its module (and torch)."""
+        module, name = self.target.split(":")
+        return getattr(import_module(module), name)
+
+
+MODELS: dict[str, Entry] = {
+    entry.name: entry
+    for entry in [
+        Entry("popularity", "Most interactions in the training split", "weft.models.popularity:Popularity",
+              s.PopularitySettings),
+        Entry("recent_popularity", "Most interactions in the last days of the training split",
+              "weft.models.popularity:RecentPopularity", s.RecentPopularitySettings),
+        Entry("itemknn", "Items that share users with the history (shrunken cosine)", "weft.models.itemknn:ItemKNN",
+              s.ItemKNNSettings),
+        Entry("sasrec", "Causal transformer over the history (Kang & McAuley 2018)", "weft.models.sasrec:SASRec",
+              s.SASRecSettings, group="behaviour", accelerated=True),
+    ]
+}  # fmt: skip
+
+
+def entry(name: str) -> Entry:
+    """The model called ``name``.
+
+    Raises:
+        RequestError: If there is none.
+    """
+    if name not in MODELS:
+        raise RequestError(f"there is no system {name!r}", f"choose from {', '.join(MODELS)}")
+    return MODELS[name]

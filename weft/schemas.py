@@ -1,0 +1,306 @@
+"""Every artifact's columns and rules: the data model on one page.
+
+The same classes check tables when they are written, type the DuckDB views of what is not made yet, and stand in
+Dagster's column view. Ids from the source are text (``user_id``, ``item_id``); ``user`` and ``item`` are our own
+numbers, contiguous from 1, with 0 for padding. Times are whole seconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import dataframely as dy
+import polars as pl
+
+SPLITS = ("train", "validation", "test", "unused")
+
+
+# ---- interactions: what happened -------------------------------------------------------------------------------
+
+
+class RawInteractions(dy.Schema):
+    """Interactions as the source states them; nothing is refused yet. ``row`` counts the source's records from 0."""
+
+    row = dy.Int64(primary_key=True, min=0)
+    user_id = dy.String(nullable=True)
+    item_id = dy.String(nullable=True)
+    timestamp = dy.Int64(nullable=True)
+    rating = dy.Float64(nullable=True)
+    domain = dy.String(nullable=True)
+    session_id = dy.String(nullable=True)
+    part = dy.String(nullable=True)  # the source's own split, where it comes split
+
+
+class RawItems(dy.Schema):
+    """Items as the source describes them."""
+
+    row = dy.Int64(primary_key=True, min=0)
+    item_id = dy.String(nullable=True)
+    title = dy.String(nullable=True)
+    year = dy.Int32(nullable=True)
+    genres = dy.List(dy.String(), nullable=True)
+    description = dy.String(nullable=True)
+    domain = dy.String(nullable=True)
+    image = dy.String(nullable=True)  # reference into raw_images
+
+
+class RawImages(dy.Schema):
+    """Pictures decoded once and resized; ``image`` is what ``RawItems.image`` (or the item id) refers to."""
+
+    image = dy.String(primary_key=True)
+    width = dy.Int32(min=1)
+    height = dy.Int32(min=1)
+    jpeg = dy.Binary()
+
+
+class Rejected(dy.Schema):
+    """Rows that broke a rule, with the rule's name and the row as text."""
+
+    source = dy.String()  # interactions, items or images
+    row = dy.Int64(nullable=True)
+    rule = dy.String()
+    reason = dy.String()
+    content = dy.String(nullable=True)
+
+
+class Users(dy.Schema):
+    """Our number of each user, by first appearance in (timestamp, row) order."""
+
+    user = dy.Int32(primary_key=True, min=1)
+    user_id = dy.String()
+
+
+class Items(dy.Schema):
+    """The catalogue, in the order of the source's item table; items that nobody touched are in it."""
+
+    item = dy.Int32(primary_key=True, min=1)
+    item_id = dy.String()
+    title = dy.String(nullable=True)
+    year = dy.Int32(nullable=True)
+    genres = dy.List(dy.String(), nullable=True)
+    description = dy.String(nullable=True)
+    domain = dy.String(nullable=True)
+
+
+class Images(dy.Schema):
+    """One picture per item that has one, RGB JPEG."""
+
+    item = dy.Int32(primary_key=True, min=1)
+    width = dy.Int32(min=1)
+    height = dy.Int32(min=1)
+    jpeg = dy.Binary()
+
+
+class Interactions(dy.Schema):
+    """Cleaned interactions, sorted by (user, timestamp, row)."""
+
+    row = dy.Int64(primary_key=True, min=0)
+    user = dy.Int32(min=1)
+    item = dy.Int32(min=1)
+    timestamp = dy.Int64(nullable=True)
+    rating = dy.Float32(nullable=True)
+    domain = dy.String(nullable=True)
+    session_id = dy.String(nullable=True)
+    part = dy.String(nullable=True)
+
+
+class Splits(dy.Schema):
+    """Every interaction with the part it plays in one protocol, sorted by (user, timestamp, row)."""
+
+    row = dy.Int64(primary_key=True, min=0)
+    user = dy.Int32(min=1)
+    item = dy.Int32(min=1)
+    timestamp = dy.Int64(nullable=True)
+    rating = dy.Float32(nullable=True)
+    split = dy.Enum(SPLITS)
+    target = dy.Bool()  # asked for in evaluation
+
+
+class Truth(dy.Schema):
+    """Planted truth of a simulated data set: affinity = user vector · item vector."""
+
+    kind = dy.Enum(["user", "item"])
+    id = dy.String()
+    since = dy.Int64()  # the vector holds from this second on
+    vector = dy.List(dy.Float32())
+
+
+# ---- what models make ------------------------------------------------------------------------------------------
+
+
+class Weights(dy.Schema):
+    """Named arrays in parts of at most 64 MB, little-endian, C order."""
+
+    tensor = dy.String(primary_key=True)
+    part = dy.Int32(primary_key=True, min=0)
+    dtype = dy.String()
+    shape = dy.List(dy.Int64())
+    bytes = dy.Binary()
+
+
+class TrainingHistory(dy.Schema):
+    """One row per epoch of a fit."""
+
+    epoch = dy.Int32(primary_key=True, min=1)
+    loss = dy.Float64()
+    validation_ndcg = dy.Float64(nullable=True)  # NDCG@10, null where not evaluated
+    learning_rate = dy.Float64()
+    best = dy.Bool()
+
+
+class Rankings(dy.Schema):
+    """Full ranking of one query: the top items, and where the target stood even when that is far below them.
+
+    The target's mid-rank is 1 + better + equal / 2, over ``candidates`` ranked items.
+    """
+
+    system = dy.String()
+    split = dy.Enum(SPLITS)
+    query = dy.Int64()
+    user = dy.Int32(min=0)
+    target = dy.Int32(min=1)
+    score = dy.Float32(nullable=True)  # of the target; null where the model gave none
+    better = dy.Int32(min=0)
+    equal = dy.Int32(min=0)
+    candidates = dy.Int32(min=1)
+    history = dy.Int32(min=0)  # length of the visible history
+    warm = dy.Bool()  # target seen in training
+    tied_time = dy.Bool()  # that this is the target was decided by the source row, not by time
+    items = dy.List(dy.Int32())
+    scores = dy.List(dy.Float32())
+
+
+class ScoredPairs(dy.Schema):
+    """Scores of labelled pairs."""
+
+    system = dy.String()
+    split = dy.Enum(SPLITS)
+    row = dy.Int64()
+    user = dy.Int32(min=0)
+    item = dy.Int32(min=1)
+    label = dy.Bool()
+    score = dy.Float32(nullable=True)
+    warm = dy.Bool()
+
+
+# ---- reports and serving ---------------------------------------------------------------------------------------
+
+
+class Metrics(dy.Schema):
+    """One number with its interval."""
+
+    protocol = dy.String()
+    protocol_digest = dy.String()
+    system = dy.String()
+    variant = dy.String()
+    profile = dy.String()
+    seed = dy.Int64()
+    split = dy.Enum(SPLITS)
+    slice = dy.String()
+    metric = dy.String()
+    k = dy.Int32(nullable=True, min=1)
+    value = dy.Float64(nullable=True)
+    ci_low = dy.Float64(nullable=True)
+    ci_high = dy.Float64(nullable=True)
+    n = dy.Int64(min=0)
+    tie_share = dy.Float64(nullable=True)  # rows whose target ties with another candidate
+    config_digest = dy.String()
+    device = dy.String()
+
+
+class Comparisons(dy.Schema):
+    """Paired difference a - b of two systems on the same test queries."""
+
+    a = dy.String()
+    b = dy.String()
+    protocol = dy.String()
+    profile = dy.String()
+    variant_a = dy.String()
+    variant_b = dy.String()
+    seed = dy.Int64()
+    metric = dy.String()
+    k = dy.Int32(nullable=True, min=1)
+    slice = dy.String()
+    delta = dy.Float64()
+    ci_low = dy.Float64()
+    ci_high = dy.Float64()
+    p = dy.Float64()
+    n = dy.Int64(min=0)
+
+
+class Leaderboard(dy.Schema):
+    """One row per (protocol, system, variant, profile): test figures, mean over seeds."""
+
+    protocol = dy.String()
+    place = dy.Int32(min=1)
+    system = dy.String()
+    variant = dy.String()
+    profile = dy.String()
+    seeds = dy.Int32(min=1)
+    metric = dy.String()  # the headline metric that orders the board
+    value = dy.Float64(nullable=True)
+    ci_low = dy.Float64(nullable=True)
+    ci_high = dy.Float64(nullable=True)
+    hr_10 = dy.Float64(nullable=True)
+    ndcg_10 = dy.Float64(nullable=True)
+    mrr = dy.Float64(nullable=True)
+    auc = dy.Float64(nullable=True)
+    uauc = dy.Float64(nullable=True)
+    coverage_10 = dy.Float64(nullable=True)
+    n = dy.Int64(min=0)
+
+
+class Recommendations(dy.Schema):
+    """Top items per user, ready to serve."""
+
+    user = dy.Int32(min=0)
+    user_id = dy.String()
+    rank = dy.Int32(min=1)
+    item = dy.Int32(min=1)
+    item_id = dy.String()
+    title = dy.String(nullable=True)
+    score = dy.Float32()
+    system = dy.String()
+    because = dy.String(nullable=True)  # title of the history item that speaks most for it
+
+
+def embeddings(key: str, width: int) -> type[dy.Schema]:
+    """Schema of a vector table: ``key`` (``item``, ``user`` or ``row``) and a float32 vector of ``width``."""
+    columns = {key: dy.Int64(primary_key=True, min=0) if key == "row" else dy.Int32(primary_key=True, min=1)}
+    return type("Embeddings", (dy.Schema,), {**columns, "vector": dy.Array(dy.Float32(), shape=width)})
+
+
+SCHEMAS: dict[str, type[dy.Schema]] = {
+    "interactions.raw_interactions": RawInteractions,
+    "interactions.raw_items": RawItems,
+    "interactions.raw_images": RawImages,
+    "interactions.rejected": Rejected,
+    "interactions.users": Users,
+    "interactions.items": Items,
+    "interactions.images": Images,
+    "interactions.interactions": Interactions,
+    "interactions.splits": Splits,
+    "interactions.truth": Truth,
+    "reports.metrics": Metrics,
+    "reports.comparisons": Comparisons,
+    "reports.leaderboard": Leaderboard,
+    "serving.recommendations": Recommendations,
+    "*.*_history": TrainingHistory,
+    "*.*rankings": Rankings,
+    "*.*scored_pairs": ScoredPairs,
+    "behaviour.sasrec": Weights,
+    "baselines.*": Weights,
+}
+"""Asset name (``group.name``, ``*`` allowed) to schema; the first that matches counts."""
+
+
+def schema_of(asset: str, columns: pl.Schema | None = None) -> type[dy.Schema] | None:
+    """The schema of the asset ``group.name``, or None if it has none.
+
+    Tables of vectors (``*_embeddings``) take their width from ``columns``.
+    """
+    if asset.endswith("_embeddings") and columns is not None:
+        key = next(name for name in columns if name != "vector")
+        width = getattr(columns["vector"], "size", None)
+        return embeddings(key, width or 1)
+    return next((schema for pattern, schema in SCHEMAS.items() if fnmatchcase(asset, pattern)), None)
