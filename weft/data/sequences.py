@@ -80,16 +80,12 @@ class Queries:
             offsets=offsets,
         )
 
-    def last(self, length: int) -> NDArray[np.int32]:
-        """int32 [q, length]: the last ``length`` items of each history, padded with 0 on the left."""
-        kept = np.minimum(self.lengths, length)
-        padded = np.zeros((len(self), length), dtype=np.int32)
-        rows = np.repeat(np.arange(len(self)), kept)
-        within = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
-        padded[rows, np.repeat(length - kept, kept) + within] = self.items[
-            np.repeat(self.offsets[1:] - kept, kept) + within
-        ]
-        return padded
+    def padded(self, length: int) -> NDArray[np.int32]:
+        """int32 [q, length]: the last ``length`` items of each history, oldest first, padded with 0 on the right."""
+        kept = np.minimum(self.lengths, length)[:, None]
+        column = np.arange(length)
+        index = np.where(column < kept, self.offsets[1:, None] - kept + column, 0)
+        return np.where(column < kept, self.items[index] if len(self.items) else 0, 0).astype(np.int32)
 
 
 @dataclass(frozen=True)

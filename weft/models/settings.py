@@ -63,12 +63,13 @@ class SASRecSettings(FitSettings):
     width: int = Field(64, ge=4, le=2048, description="Width of item vectors and layers.")
     blocks: int = Field(2, ge=1, le=48, description="Transformer blocks.")
     heads: int = Field(1, ge=1, le=64, description="Attention heads; must divide the width.")
+    feedforward: int = Field(1, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
     length: int = Field(200, ge=2, le=4096, description="Last items of a history that are read.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on inputs and block outputs.")
     loss: Literal["cross_entropy", "sampled_softmax", "binary"] = Field(
         "cross_entropy",
         description="Full softmax over the catalogue; softmax over sampled negatives (large catalogues); "
-        "binary cross-entropy on labels (pointwise protocols).",
+        "binary cross-entropy, on labels where the protocol has them, else against one sampled negative (the paper's).",
     )
     negatives: int = Field(0, ge=0, le=100_000, description="Sampled negatives per step; only for sampled_softmax.")
 

@@ -1,0 +1,91 @@
+"""Resume state of a fit: one safetensors file per fit, replaced atomically after every epoch. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+_FILE = "fit.safetensors"
+
+
+@dataclass
+class Checkpoint:
+    """Where a fit stands after ``epoch`` epochs."""
+
+    epoch: int = 0
+    stale: int = 0  # evaluations since the best one
+    best_metric: float | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch
+    rows: list[dict[str, Any]] = field(default_factory=list)  # the history so far
+
+    def record(self, module: nn.Module, loss: float, rate: float, metric: float | None) -> None:
+        """Adds an epoch; keeps the weights if it is the best so far."""
+        if metric is not None:
+            if self.best_metric is None or metric > self.best_metric:
+                self.best_metric, self.stale = metric, 0
+                self.best = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+            else:
+                self.stale += 1
+        self.rows.append({"epoch": self.epoch, "loss": loss, "validation_ndcg": metric, "learning_rate": rate})
+
+    def history(self, schema: type[dy.Schema]) -> pl.DataFrame:
+        """The history as a table; ``best`` marks the epoch whose weights were kept."""
+        best = next((row["epoch"] for row in self.rows if row["validation_ndcg"] == self.best_metric), None)
+        if self.best_metric is None:
+            best = self.epoch
+        rows = [{**row, "best": row["epoch"] == best} for row in self.rows]
+        columns = list(schema.columns())
+        return (
+            schema.cast(pl.DataFrame(rows, infer_schema_length=None).select(columns)) if rows else schema.create_empty()
+        )
+
+
+def save_checkpoint(work: Path | None, state: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Writes model, optimiser and standing of the fit into ``work``; the old file stands until the new is whole."""
+    if work is None:
+        return
+    tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    standing = {"epoch": state.epoch, "stale": state.stale, "best_metric": state.best_metric, "rows": state.rows}
+    work.mkdir(parents=True, exist_ok=True)
+    staged = work / f".{_FILE}.{os.getpid()}.tmp"
+    # Cloned: safetensors refuses tensors that share memory, and a tied weight does.
+    whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, staged, metadata={"standing": json.dumps(standing)})
+    staged.replace(work / _FILE)
+
+
+def load_checkpoint(work: Path | None, module: nn.Module, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
+    """Brings model and optimiser back to the last finished epoch; None where there is nothing to go on from.
+
+    A file that cannot be read counts as nothing: the fit starts over.
+    """
+    if work is None or not (work / _FILE).is_file():
+        return None
+    try:
+        with safe_open(work / _FILE, framework="pt") as file:
+            standing = json.loads(file.metadata()["standing"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+    packed: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".", 2)
+            packed.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": packed})
+    best = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
+    return Checkpoint(best=best, **standing)
