@@ -1,0 +1,126 @@
+"""The planted truth of the storefront: how its vectors are laid out, and the oracle that reads them.
+
+Affinity = user vector · item vector, popularity included, so that the softmax of affinities over the items on the
+shelf *is* the choice model, and no recommender can rank better than the oracle except by luck.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from weft.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+
+    from weft.data.sequences import Queries
+
+DOMAINS = ("books", "films")
+ATTRIBUTES = {"style": 8, "theme": 12, "mood": 10, "genre": 10}
+"""Tastes that last, and their number of values. Each domain has cells of its own, so that tastes may differ there."""
+
+OCCASIONS = 16
+COMMUNITY_WIDTH = 8
+
+
+def _blocks() -> dict[str, slice]:
+    widths = {f"{domain}.{name}": size for domain in DOMAINS for name, size in ATTRIBUTES.items()}
+    widths |= {"occasion": OCCASIONS, "community": COMMUNITY_WIDTH, "domain": len(DOMAINS), "popularity": 1}
+    ends = np.cumsum(list(widths.values())).tolist()
+    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+
+
+BLOCKS = _blocks()
+"""Name of each part of a truth vector, and where it lies."""
+
+WIDTH = BLOCKS["popularity"].stop
+
+
+def vectors(truth: pl.DataFrame) -> NDArray[np.float32]:
+    """float32 [rows, WIDTH]: the vectors of a truth table, row by row."""
+    return truth["vector"].explode(empty_as_null=False).to_numpy().astype(np.float32, copy=False).reshape(-1, WIDTH)
+
+
+def planted_attributes(truth: pl.DataFrame) -> pl.DataFrame:
+    """What each item is made of: ``item_id, release, domain, style, theme, mood, genre, occasion`` (value numbers).
+
+    Mood and occasion stand in no catalogue; a probe or a knowledge corpus takes them from here. An item of two
+    genres is listed under the one with the smaller number.
+    """
+    items = truth.filter(pl.col("kind") == "item")
+    table = vectors(items)
+    both = {name: sum(table[:, BLOCKS[f"{domain}.{name}"]] for domain in DOMAINS) for name in ATTRIBUTES}
+    columns = {name: np.argmax(cells, axis=1) for name, cells in both.items()}
+    return pl.DataFrame(
+        {
+            "item_id": items["id"],
+            "release": items["since"],
+            "domain": [DOMAINS[k] for k in np.argmax(table[:, BLOCKS["domain"]], axis=1)],
+            **columns,
+            "occasion": np.argmax(table[:, BLOCKS["occasion"]], axis=1),
+        }
+    )
+
+
+class Oracle:
+    """Scores with the planted truth: tastes and intents in force at the moment of asking, and what is on the shelf.
+
+    Args:
+        truth: Schema ``Truth``.
+        users: Schema ``Users``; a user without truth is scored by popularity alone.
+        items: Schema ``Items``.
+
+    Raises:
+        RequestError: If an item has no planted vector.
+    """
+
+    def __init__(self, truth: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> None:
+        ours = items.select("item", id="item_id").join(
+            truth.filter(pl.col("kind") == "item").drop("kind"), on="id", how="left", maintain_order="left"
+        )
+        if unknown := ours["since"].null_count():
+            raise RequestError(f"{unknown} items have no planted truth", "use the truth of the same simulation")
+        ours = ours.sort("item")
+        self._release = np.concatenate([[0], ours["since"].to_numpy()])
+        self._items = np.concatenate([np.zeros((1, WIDTH), np.float32), vectors(ours)])
+
+        rows = users.select("user", id="user_id").join(truth.filter(pl.col("kind") == "user").drop("kind"), on="id")
+        rows = rows.sort("user", "since")
+        self._user = rows["user"].to_numpy()
+        self._key = _moment(self._user, rows["since"].to_numpy())
+        nobody = np.zeros((1, WIDTH), np.float32)
+        nobody[0, BLOCKS["popularity"]] = 1
+        self._vectors = np.concatenate([vectors(rows), nobody])
+
+    def score(self, queries: Queries) -> torch.Tensor:
+        """float32 [q, n_items + 1]: affinities; -inf in column 0 and for items not yet released at ``queries.time``.
+
+        Without times the last vector of each user counts, and every item is on the shelf.
+        """
+        import torch  # noqa: PLC0415 - the simulator itself needs no torch
+
+        time = queries.time if queries.time is not None else np.full(len(queries), _LATEST)
+        scores = self._vectors[self._row(queries.user, time)] @ self._items.T
+        scores[self._release[None, :] > time[:, None]] = -np.inf
+        scores[:, 0] = -np.inf
+        return torch.from_numpy(scores)
+
+    def _row(self, user: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row of the vector in force: the newest that is not later than ``time``, else the user's first."""
+        newest = np.searchsorted(self._key, _moment(user, time), side="right") - 1
+        first = np.searchsorted(self._user, user, side="left")
+        row = np.maximum(newest, first)
+        known = np.append(self._user, -1)[row] == user
+        return np.where(known, row, len(self._user))
+
+
+_LATEST = 2**40 - 1
+
+
+def _moment(user: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One sortable number per (user, second)."""
+    return (user.astype(np.int64) << 40) + time
