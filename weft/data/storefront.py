@@ -36,7 +36,7 @@ LAST_WINDOW = 0.2
 # Strengths in units of the logit. Found by looking at how far apart oracle, counts and popularity stand.
 TASTE = 1.0
 COMMUNITY = 1.2
-OCCASION = 3.5
+OCCASION = 4.5
 WISH = 1.5
 DOMAIN = 1.2
 POPULARITY = 0.8
