@@ -75,7 +75,10 @@ class CausalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[batch, time, width] to the same."""
         batch, time, width = x.shape
-        q, k, v = self.qkv(self.attention_norm(x)).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            part.view(batch, time, self.heads, -1).transpose(1, 2)
+            for part in self.qkv(self.attention_norm(x)).chunk(3, dim=-1)
+        )
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.dropout(self.attention_out(seen.transpose(1, 2).reshape(batch, time, width)))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
