@@ -203,8 +203,7 @@ def _intents(settings: StorefrontSettings, visits: Visits) -> NDArray[np.float32
     row = np.arange(n)
     vectors = np.zeros((n, WIDTH), np.float32)
     vectors[row, BLOCKS["occasion"].start + occasion] = planted * OCCASION
-    for name in DOMAINS:
-        vectors[row, BLOCKS[f"{name}.theme"].start + theme] = planted * settings.text_taste * WISH
+    vectors[row, BLOCKS["wish"].start + theme] = planted * settings.text_taste * WISH
     vectors[row, BLOCKS["domain"].start + domain] = DOMAIN
     vectors[:, BLOCKS["popularity"]] = POPULARITY
     return vectors

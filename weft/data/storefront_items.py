@@ -79,6 +79,7 @@ def stock(n: int, domains: int, release: NDArray[np.int64], rng: np.random.Gener
         vectors[row, start[values["domain"]] + values[name]] = 1
     vectors[row, starts["genre"][values["domain"]] + second] = 1
     vectors[row, BLOCKS["occasion"].start + values["occasion"]] = 1
+    vectors[row, BLOCKS["wish"].start + values["theme"]] = 1
     vectors[row, BLOCKS["domain"].start + values["domain"]] = 1
     vectors[:, BLOCKS["community"]] = community
     vectors[:, BLOCKS["popularity"]] = popularity[:, None]

@@ -25,11 +25,14 @@ ATTRIBUTES = {"style": 8, "theme": 12, "mood": 10, "genre": 10}
 
 OCCASIONS = 16
 COMMUNITY_WIDTH = 8
+VISIT = ("occasion", "wish", "domain")
+"""Blocks that hold for one visit only; ``wish`` repeats the theme for what a visitor looks for today."""
 
 
 def _blocks() -> dict[str, slice]:
     widths = {f"{domain}.{name}": size for domain in DOMAINS for name, size in ATTRIBUTES.items()}
-    widths |= {"occasion": OCCASIONS, "community": COMMUNITY_WIDTH, "domain": len(DOMAINS), "popularity": 1}
+    widths |= {"community": COMMUNITY_WIDTH}
+    widths |= {"occasion": OCCASIONS, "wish": ATTRIBUTES["theme"], "domain": len(DOMAINS), "popularity": 1}
     ends = np.cumsum(list(widths.values())).tolist()
     return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
 
@@ -103,11 +106,18 @@ class Oracle:
         """
         import torch  # noqa: PLC0415 - the simulator itself needs no torch
 
-        time = queries.time if queries.time is not None else np.full(len(queries), _LATEST)
+        time = _times(queries)
         scores = self._vectors[self._row(queries.user, time)] @ self._items.T
         scores[self._release[None, :] > time[:, None]] = -np.inf
         scores[:, 0] = -np.inf
         return torch.from_numpy(scores)
+
+    def liking(self, queries: Queries, item: NDArray[np.int32]) -> NDArray[np.float32]:
+        """float32 [q]: how much each user lastingly likes one given item; ratings are drawn from this plus noise."""
+        lasting = self._vectors[self._row(queries.user, _times(queries))].copy()
+        for block in (*VISIT, "popularity"):
+            lasting[:, BLOCKS[block]] = 0
+        return np.einsum("qd,qd->q", lasting, self._items[item])
 
     def _row(self, user: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row of the vector in force: the newest that is not later than ``time``, else the user's first."""
@@ -118,7 +128,9 @@ class Oracle:
         return np.where(known, row, len(self._user))
 
 
-_LATEST = 2**40 - 1
+def _times(queries: Queries) -> NDArray[np.int64]:
+    """int64 [q]: the moments of asking; the end of all days where there are no times."""
+    return queries.time if queries.time is not None else np.full(len(queries), 2**40 - 1)
 
 
 def _moment(user: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64]:
