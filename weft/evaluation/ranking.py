@@ -25,7 +25,7 @@ Scorer = Callable[[Queries], torch.Tensor]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where the targets of some queries stood, int64 [q] each (``score`` float32 [q], -inf where there is none).
+    """Where the targets of some queries stood, int32 [q] each (``score`` float32 [q], -inf where there is none).
 
     The mid-rank is 1 + better + equal / 2: a constant scorer over n candidates gets (n + 1) / 2.
     """
@@ -129,7 +129,7 @@ def top_k(
     items, values = np.zeros((len(queries), k), np.int32), np.full((len(queries), k), -np.inf, np.float32)
     for index, part in _batches(queries, batch):
         scores = _checked(score(part), part, None if candidates is None else len(candidates))
-        _hide(scores, part, candidates, filter_seen=filter_seen)
+        scores.masked_fill_(_hidden(scores, part, candidates, filter_seen=filter_seen), -torch.inf)
         best, best_values = _top(scores, min(k, scores.shape[1] - 1))
         width = best.shape[1]
         found = best_values.cpu().numpy()
@@ -164,13 +164,14 @@ def target_ranks(
     scores = _checked(scores, queries, len(candidates))
     column = torch.from_numpy(target.astype(np.int64)).to(scores.device)[:, None]
     own = scores.gather(1, column)
-    ranked = _hide(scores, queries, candidates, filter_seen=filter_seen, keep=column)
-    scores.scatter_(1, column, own)
+    hidden = _hidden(scores, queries, candidates, filter_seen=filter_seen).scatter_(1, column, False)
+    scores.masked_fill_(hidden, -torch.inf)
     if scores.amax().isnan():
         raise _not_a_number()
-    better = (scores > own).sum(1)
-    # A target without a score is level with every candidate without one; what was hidden is -inf too, so not counted.
-    equal = torch.where(own[:, 0] == -torch.inf, ranked - better, (scores == own).sum(1)) - 1
+    ranked = _count(~hidden)
+    better = _count(scores > own)
+    # A target without a score is level with every candidate without one; what was hidden is -inf too, and not counted.
+    equal = torch.where(own[:, 0] == -torch.inf, ranked - better, _count(scores == own)) - 1
     return scores, Ranks(own[:, 0], better, equal, ranked)
 
 
@@ -205,36 +206,18 @@ def _checked(scores: torch.Tensor, queries: Queries, width: int | None) -> torch
     return scores.detach().to(torch.float32, copy=True)
 
 
-def _hide(
-    scores: torch.Tensor,
-    queries: Queries,
-    candidates: NDArray[np.bool_] | None,
-    *,
-    filter_seen: bool,
-    keep: torch.Tensor | None = None,
+def _hidden(
+    scores: torch.Tensor, queries: Queries, candidates: NDArray[np.bool_] | None, *, filter_seen: bool
 ) -> torch.Tensor:
-    """Sets what is not ranked to -inf, in place; int64 [q]: how many items stay ranked, ``keep`` always among them."""
-    allowed = np.ones(scores.shape[1], np.bool_) if candidates is None else candidates.copy()
-    allowed[0] = False
-    scores[:, torch.from_numpy(np.flatnonzero(~allowed)).to(scores.device)] = -torch.inf
-    hidden = []
+    """bool [q, n_items + 1]: what is not ranked: padding, items that are no candidates, items of the history."""
+    hidden = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    if candidates is not None:
+        hidden[:] = torch.from_numpy(~candidates).to(scores.device)
+    hidden[:, 0] = True
     if filter_seen:
-        row = np.repeat(np.arange(len(queries)), queries.lengths)
-        hidden.append(row * scores.shape[1] + queries.items)
-        flat = torch.from_numpy(hidden[0]).to(scores.device)
-        scores.view(-1)[flat] = -torch.inf
-    if keep is None:
-        return scores.new_zeros(0)
-    # Each history item once; the target is ranked even where it was seen before or is no candidate.
-    width = scores.shape[1]
-    target = keep[:, 0].cpu().numpy()
-    ranked = np.full(len(queries), allowed.sum(), np.int64)
-    if hidden:
-        once = np.unique(hidden[0])
-        row, item = once // width, once % width
-        gone = allowed[item] & (item != target[row])
-        ranked -= np.bincount(row[gone], minlength=len(queries))
-    return torch.from_numpy(ranked + ~allowed[target]).to(scores.device)
+        flat = np.repeat(np.arange(len(queries)) * scores.shape[1], queries.lengths) + queries.items
+        hidden.view(-1)[torch.from_numpy(flat).to(scores.device)] = True
+    return hidden
 
 
 def _top(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -264,6 +247,11 @@ def _top(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         values[rows], order = some.gather(1, chosen).sort(dim=1, descending=True, stable=True)
         items[rows] = chosen.gather(1, order)
     return items, values
+
+
+def _count(mask: torch.Tensor) -> torch.Tensor:
+    """int32 [q]: true entries per row; as bytes, because a sum of booleans widens every one of them first."""
+    return mask.view(torch.int8).sum(1, dtype=torch.int32)
 
 
 def _not_a_number() -> WeftError:
