@@ -55,8 +55,12 @@ class Protocol(BaseModel):
     title: ClassVar[str]
     kind: ClassVar[Literal["ranking", "pointwise"]] = "ranking"
 
-    filter_seen: bool = Field(True, description="Items of a query's own history are not ranked; the target always is.")
-    strict_time: bool = Field(False, description="A history ends before the target's second, not before its row.")
+    filter_seen: bool = Field(
+        default=True, description="Items of a query's own history are not ranked; the target always is."
+    )
+    strict_time: bool = Field(
+        default=False, description="A history ends before the target's second, not before its row."
+    )
 
     @property
     def digest(self) -> str:
@@ -156,11 +160,17 @@ class GlobalTime(Protocol):
     name: ClassVar[str] = "global_time"
     title: ClassVar[str] = "Past against future, one cut in time for all users"
 
-    validation_quantile: float = Field(0.8, gt=0, lt=1, description="Share of events before the validation split.")
-    test_quantile: float = Field(0.9, gt=0, lt=1, description="Share of events before the test split.")
-    validation_from: Moment | None = Field(None, description="Moment of the first cut (UTC), instead of a quantile.")
-    test_from: Moment | None = Field(None, description="Moment of the second cut (UTC), instead of a quantile.")
-    targets: Literal["first", "all"] = Field("first", description="Held-out interactions of a user that are asked.")
+    validation_quantile: float = Field(
+        default=0.8, gt=0, lt=1, description="Share of events before the validation split."
+    )
+    test_quantile: float = Field(default=0.9, gt=0, lt=1, description="Share of events before the test split.")
+    validation_from: Moment | None = Field(
+        default=None, description="Moment of the first cut (UTC), instead of a quantile."
+    )
+    test_from: Moment | None = Field(default=None, description="Moment of the second cut (UTC), instead of a quantile.")
+    targets: Literal["first", "all"] = Field(
+        default="first", description="Held-out interactions of a user that are asked."
+    )
 
     @model_validator(mode="after")
     def _cuts_in_order(self) -> Self:
@@ -211,7 +221,8 @@ class Predefined(Protocol):
     title: ClassVar[str] = "The parts that the source itself names"
 
     targets: Literal["all", "last", "last_in_session"] = Field(
-        "all", description="Rows of a held-out part that are asked: all, the last per user, or the last per session."
+        default="all",
+        description="Rows of a held-out part that are asked: all, the last per user, or the last per session.",
     )
 
     def _rules(self, interactions: pl.LazyFrame) -> tuple[pl.Expr, pl.Expr]:
@@ -260,14 +271,14 @@ def headline(*, comes_split: bool) -> str:
 
 
 def seen_in_training(events: Events) -> NDArray[np.bool_]:
-    """bool [n_items + 1]: items with at least one training event (``warm``)."""
+    """Bool [n_items + 1]: items with at least one training event (``warm``)."""
     seen = np.zeros(events.n_items + 1, dtype=np.bool_)
     seen[events.item] = True
     return seen
 
 
 def tied_time(splits: pl.DataFrame, split: Literal["validation", "test"]) -> NDArray[np.bool_]:
-    """bool [q], in the order of ``Protocol.task``: the source row, not time, decided that this is the target.
+    """Bool [q] in the order of ``Protocol.task``: the source row, not time, decided that this is the target.
 
     True where another event of the same user shares the target's timestamp; true everywhere without timestamps.
     """

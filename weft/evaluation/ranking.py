@@ -209,7 +209,7 @@ def _checked(scores: torch.Tensor, queries: Queries, width: int | None) -> torch
 def _hidden(
     scores: torch.Tensor, queries: Queries, candidates: NDArray[np.bool_] | None, *, filter_seen: bool
 ) -> torch.Tensor:
-    """bool [q, n_items + 1]: what is not ranked: padding, items that are no candidates, items of the history."""
+    """Bool [q, n_items + 1]: what is not ranked: padding, items that are no candidates, items of the history."""
     hidden = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
     if candidates is not None:
         hidden[:] = torch.from_numpy(~candidates).to(scores.device)
