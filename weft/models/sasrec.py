@@ -3,8 +3,9 @@
 A causal transformer reads the history and predicts the next item at every position at once. What differs from the
 paper, and why: the loss is full softmax cross-entropy (or softmax over sampled negatives, or binary cross-entropy on
 labels) instead of one negative per position, which is the largest single gain known (Klenitskiy & Vasilev, RecSys
-2023); blocks are pre-norm; a position's embedding counts from the start of the history, so that a prefix is encoded
-alike whatever comes after it; attention weights have no dropout of their own.
+2023); blocks are pre-norm; attention weights have no dropout of their own. As in the paper, a position is counted back
+from the newest event: counted from the oldest instead, validation NDCG@10 on MovieLens-1M stood 12 % lower after six
+epochs.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class SASRecModule(nn.Module):
             labels: float [batch, time], for the binary loss.
         """
         real = targets > 0
-        x = self._embed(inputs)
+        x = self._embed(inputs, real.sum(1))
         for block in self.blocks:
             x = block(x)
         hidden, target = self.norm(x[real]), targets[real] - 1
@@ -75,14 +76,15 @@ class SASRecModule(nn.Module):
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """[batch, width]: the state after the last item of each right-padded history."""
-        x = self._embed(inputs)
+        x = self._embed(inputs, lengths)
         for block in self.blocks[:-1]:
             x = block(x)
         return self.norm(self.blocks[-1].last(x, (lengths - 1).clamp(min=0)))
 
-    def _embed(self, inputs: Tensor) -> Tensor:
-        scale = self.settings.width**0.5
-        return self.dropout(self.items(inputs) * scale + self.positions.weight[: inputs.shape[1]])
+    def _embed(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        place = self.settings.length - lengths[:, None] + torch.arange(inputs.shape[1], device=inputs.device)
+        x = self.items(inputs) * self.settings.width**0.5
+        return self.dropout(x + self.positions(place.clamp(max=self.settings.length - 1)))
 
 
 def _binary(hidden: Tensor, catalogue: Tensor, target: Tensor, labels: Tensor | None) -> Tensor:
