@@ -1,0 +1,120 @@
+"""What the contract tests feed every model: small settings, planted patterns, queries, and an interrupting watcher."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from weft.data.sequences import Events, Queries, Task
+from weft.models.base import Model
+from weft.models.registry import MODELS
+from weft.progress import NoProgress, Progress
+from weft.training.runtime import Runtime
+
+SMALL: dict[str, dict[str, object]] = {
+    "sasrec": {"width": 16, "blocks": 1, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
+}
+"""Settings that learn a planted pattern in seconds; a model that is not listed takes its defaults."""
+
+SAME_FOR_EVERYBODY = {"popularity", "recent_popularity"}
+"""Models that recommend without looking at the history: what they can learn is the popular item."""
+
+N_ITEMS, N_USERS = 12, 44
+UNSEEN = N_ITEMS  # in the catalogue, never in training
+
+
+def build(name: str, **overrides: object) -> Model:
+    """An unfitted model with its small settings; overrides that it has no field for are left out."""
+    entry = MODELS[name]
+    known = {key: value for key, value in overrides.items() if key in entry.settings.model_fields}
+    return entry.build(entry.settings(**{**SMALL.get(name, {}), **known}))
+
+
+def runtime(seed: int = 0, work: Path | None = None, progress: Progress | None = None) -> Runtime:
+    return Runtime(device="cpu", threads=1, seed=seed, work=work, progress=progress or NoProgress())
+
+
+def events(histories: list[list[int]], n_items: int = N_ITEMS) -> Events:
+    """Events of users 1, 2, …, one per day; one more user exists and has none."""
+    lengths = [len(history) for history in histories]
+    user = np.repeat(np.arange(1, len(histories) + 1), lengths).astype(np.int32)
+    item = np.concatenate(histories).astype(np.int32)
+    day = np.concatenate([np.arange(length) for length in lengths]).astype(np.int64)
+    return Events(user, item, day * 86_400, None, n_users=len(histories) + 1, n_items=n_items)
+
+
+def cycle() -> Events:
+    """Item i is followed by i + 1 on a ring of the seen items; one user has a single item."""
+    ring = N_ITEMS - 1
+    histories = [[(start + step) % ring + 1 for step in range(5)] for start in range(N_USERS)]
+    return events([*histories, [3]])
+
+
+def favourite(item: int = 5) -> Events:
+    """Everybody ends with one item, at any place in the ring."""
+    return events([[user % (N_ITEMS - 1) + 1, item] for user in range(N_USERS)])
+
+
+def queries(histories: list[list[int]], users: list[int] | None = None) -> Queries:
+    lengths = [len(history) for history in histories]
+    return Queries(
+        query=np.arange(len(histories), dtype=np.int64),
+        user=np.array(users or [1] * len(histories), np.int32),
+        time=np.full(len(histories), 10 * 86_400, np.int64),
+        items=np.array([item for history in histories for item in history], np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+    )
+
+
+def some_queries() -> Queries:
+    """Twenty histories of many lengths, longer than what a small model reads among them."""
+    rng = np.random.default_rng(0)
+    return queries([rng.integers(1, N_ITEMS, size=length).tolist() for length in range(20)])
+
+
+def validation(targets: list[int]) -> Task:
+    """One query per target, each after the same two items."""
+    asked = queries([[1, 2]] * len(targets))
+    ranked = np.arange(N_ITEMS + 1) > 0
+    return Task("validation", asked, np.array(targets, np.int32), ranked, filter_seen=True)
+
+
+def assert_same_tensors(a: Model, b: Model) -> None:
+    left, right = a.tensors(), b.tensors()
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+class Interrupted(Exception):  # noqa: N818 - it plays a signal, not an error
+    pass
+
+
+class Watcher:
+    """Counts the work it is told of; raises ``Interrupted`` in the middle of epoch ``stop + 1``, or at the first sign
+    of life of a model that counts no epochs.
+    """
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.calls = 0
+        self._stop = stop
+        self._done = 0.0
+        self._limit = 0.0
+
+    @contextmanager
+    def step(self, label: str, total: float | None = None, unit: str = "rows") -> Iterator["Watcher"]:
+        self._done = 0.0
+        self._limit = (self._stop or 0) + 0.5 if unit == "epochs" else 0.0
+        yield self
+
+    def advance(self, done: float = 1, note: str = "") -> None:
+        self.calls += 1
+        self._done += done
+        if self._stop is not None and self._done > self._limit:
+            raise Interrupted
+
+
+def finite(scores: torch.Tensor) -> bool:
+    return bool(torch.isfinite(scores[:, 1:]).all()) and bool(torch.isneginf(scores[:, 0]).all())
