@@ -1,0 +1,140 @@
+"""The fit loop: what it keeps, when it stops, and that an interruption leaves no trace."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from weft.errors import WeftError
+from weft.models.settings import FitSettings
+from weft.training import loop
+from weft.training.runtime import Runtime
+
+
+class Line(nn.Module):
+    """Fits y = 2x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(1, 1))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        noise = torch.rand(()) * 1e-3  # like dropout: drawn from torch's generator
+        return ((x @ self.slope - y) ** 2).mean() + noise * self.slope.sum()
+
+
+class Points:
+    def __len__(self) -> int:
+        return 4
+
+    def epoch(self, number: int):
+        for step in range(4):
+            x = torch.full((2, 1), 1.0 + step + 0.1 * number)
+            yield (x, 2 * x), 2
+
+
+def _fit(module: nn.Module, validate=None, work: Path | None = None, points=None, **settings) -> pl.DataFrame:
+    settings = FitSettings(**{"epochs": 6, "patience": 0, "learning_rate": 0.05, **settings})
+    runtime = Runtime(device="cpu", work=work)
+    return loop.fit(module, points or Points(), settings, runtime, validate, loop.open_fabric(runtime))
+
+
+def test_the_loss_falls_and_without_validation_the_last_epoch_is_kept() -> None:
+    history = _fit(Line())
+    assert history["loss"].is_sorted(descending=True)
+    assert history["best"].to_list() == [False] * 5 + [True]
+    assert history["validation_ndcg"].null_count() == 6
+
+
+def test_the_weights_of_the_best_epoch_are_kept_and_patience_stops_the_fit() -> None:
+    module, metrics, slopes = Line(), iter([0.1, 0.3, 0.2, 0.25, 0.9]), []
+
+    def validate() -> float:
+        slopes.append(module.slope.item())
+        return next(metrics)
+
+    history = _fit(module, validate, patience=2)
+    assert history["epoch"].to_list() == [1, 2, 3, 4]
+    assert history.filter("best")["epoch"].to_list() == [2]
+    assert module.slope.item() == slopes[1]
+
+
+def test_the_learning_rate_warms_up_and_decays_to_nothing() -> None:
+    settings = FitSettings(warmup=0.5, decay="linear")
+    shares = [loop._schedule(step, 8, settings) for step in range(9)]
+    assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 0.75, 0.5, 0.25, 0.0])
+
+
+def test_a_loss_that_is_no_number_stops_the_fit_with_a_remedy() -> None:
+    class Broken(Line):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return super().forward(x, y) * float("nan")
+
+    with pytest.raises(WeftError, match="lower learning_rate"):
+        _fit(Broken())
+
+
+def test_a_checkpoint_that_cannot_be_read_means_starting_over(tmp_path: Path) -> None:
+    (tmp_path / "fit.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00garbage!")
+    module = Line()
+    assert len(_fit(module, work=tmp_path)) == 6
+    unbroken = Line()
+    _fit(unbroken)
+    assert torch.equal(module.slope, unbroken.slope)
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.training.test_loop import Line, Points, _fit
+from safetensors.torch import save_file
+
+class Slow(Points):
+    def epoch(self, number):
+        for batch in super().epoch(number):
+            time.sleep(0.03 if sys.argv[3] == "slow" else 0)
+            yield batch
+
+module = Line()
+history = _fit(module, work=Path(sys.argv[1]), points=Slow(), validate=lambda: module.slope.item())
+save_file(dict(module.state_dict()), sys.argv[2])
+history.write_parquet(sys.argv[2] + ".parquet")
+"""
+
+
+@pytest.mark.parametrize("epochs_before", [1, 3])
+def test_a_fit_killed_after_an_epoch_goes_on_and_ends_with_the_weights_of_an_unbroken_one(
+    tmp_path: Path, epochs_before: int
+) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT.format(root=str(Path(__file__).parents[2])),
+        tmp_path / "work",
+        tmp_path / "end",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, "slow"], env=environment)
+    file, saved, standing = tmp_path / "work" / "fit.safetensors", 0, 0
+    while saved < epochs_before:
+        assert process.poll() is None, "the fit must not finish before it is killed"
+        time.sleep(0.005)
+        if file.exists() and file.stat().st_mtime_ns != standing:
+            saved, standing = saved + 1, file.stat().st_mtime_ns
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run([*command, "fast"], check=True, env=environment)
+
+    unbroken = Line()
+    history = _fit(unbroken, validate=lambda: unbroken.slope.item())
+    assert torch.equal(load_file(tmp_path / "end")["slope"], unbroken.slope)
+    assert pl.read_parquet(tmp_path / "end.parquet").equals(history)
