@@ -1,0 +1,64 @@
+"""The public libraries that we compare with, each in a virtual environment of its own.
+
+``peer_python("recbole")`` returns the interpreter of ``benchmarks/.peers/recbole``, made on first use. Versions are pinned, so
+that a ratio measured today can be measured again. Run ``python -m benchmarks.peers`` to make all of them at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent / ".peers"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One library: what is installed, and a statement that fails when its SASRec cannot be used."""
+
+    requirements: tuple[str, ...]
+    check: str
+
+
+PEERS = {
+    # RecBole 1.2.1 predates numpy 2, pandas 3 and torch 2.6 (whose `torch.load` refuses its checkpoints); ray 2.6.3
+    # and thop still import pkg_resources.
+    "recbole": Peer(
+        ("recbole==1.2.1", "torch==2.5.1", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.11.4", "setuptools==80.9.0"),
+        "from recbole.model.sequential_recommender import SASRec; from recbole.data import create_dataset",
+    ),
+    "rectools": Peer(
+        ("rectools[torch]==0.19.0", "torch==2.15.0"),
+        "from rectools.models import SASRecModel",
+    ),
+    "replay": Peer(
+        ("replay-rec[torch]==0.22.0", "torch==2.15.0"),
+        "from replay.nn.sequential import SasRec",
+    ),
+}
+
+
+def peer_python(name: str) -> Path:
+    """The interpreter that has the library ``name``; its environment is made anew when the pins have changed."""
+    peer, folder = PEERS[name], ROOT / name
+    python, stamp = folder / "bin" / "python", folder / "installed"
+    digest = hashlib.sha256("\n".join((*peer.requirements, peer.check)).encode()).hexdigest()
+    if not (stamp.exists() and stamp.read_text() == digest):
+        beside = Path(sys.executable).with_name("uv")
+        uv = str(beside) if beside.exists() else shutil.which("uv")
+        if uv is None:
+            raise SystemExit("uv is missing: install the 'dev' extra")
+        subprocess.run([uv, "venv", "--clear", "--quiet", "--python", sys.executable, str(folder)], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *peer.requirements], check=True)
+        subprocess.run([str(python), "-W", "ignore", "-c", peer.check], check=True)
+        stamp.write_text(digest)
+    return python
+
+
+if __name__ == "__main__":
+    for each in PEERS:
+        print(each, peer_python(each).relative_to(ROOT.parent), flush=True)
