@@ -1,0 +1,69 @@
+"""How names and numbers are written for people, the same in the terminal and on the page."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from weft.models.registry import MODELS
+
+ORACLE = "oracle"
+"""Knows the planted truth of a simulated data set: what nobody can beat, not a competitor."""
+
+_METRICS = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "auc": "AUC", "uauc": "UAUC"}
+
+FIGURES = {
+    "hr_10": "HR@10",
+    "ndcg_10": "NDCG@10",
+    "mrr": "MRR",
+    "auc": "AUC",
+    "uauc": "UAUC",
+    "coverage_10": "Coverage@10",
+}
+"""Columns of the leaderboard that hold figures, and their headings."""
+
+
+def metric_label(metric: str, k: int | None = None) -> str:
+    """``ndcg`` at 10, ``ndcg@10`` and ``ndcg_10`` are all written NDCG@10."""
+    name, _, cut = metric.replace("_", "@").partition("@")
+    cut = cut or ("" if k is None else str(k))
+    return _METRICS.get(name, name.capitalize()) + (f"@{cut}" if cut else "")
+
+
+def system_title(system: str) -> str:
+    """What a system is, in one line; empty for a system that is not registered."""
+    if system == ORACLE:
+        return "The planted truth: an upper bound"
+    return MODELS[system].title if system in MODELS else ""
+
+
+def number(value: object) -> str:
+    """Counts with separators, figures to four places, small ones to two digits; a hyphen for what is not known."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    if isinstance(value, float):
+        places = ",.1f" if abs(value) >= 10 else ".4f" if value == 0 or abs(value) >= 1e-4 else ".1e"
+        return format(value, places)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """``[0.1234, 0.1345]``; empty without an interval."""
+    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def row_name(row: dict, leaderboard: pl.DataFrame) -> str:
+    """The system, with variant and profile where the leaderboard has more than one of them."""
+    extras = [row[column] for column in ("variant", "profile") if leaderboard[column].n_unique() > 1]
+    return " · ".join([row["system"], *extras])
+
+
+def shown_figures(leaderboard: pl.DataFrame) -> dict[str, str]:
+    """Columns to show beside the headline metric, with headings: those with any value, the headline left out."""
+    headline = {metric_label(metric) for metric in leaderboard["metric"]}
+    return {
+        column: heading
+        for column, heading in FIGURES.items()
+        if leaderboard[column].is_not_null().any() and heading not in headline
+    }
