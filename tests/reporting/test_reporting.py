@@ -57,6 +57,7 @@ def comparison(a: str, b: str, delta: float, **rest) -> dict:
     return {
         "a": a, "b": b, "protocol": "leave_one_out", "metric": "ndcg", "k": 10, "slice": "all", "delta": delta,
         "ci_low": delta - 0.01, "ci_high": delta + 0.01, "p": 0.0, "n": 1500,
+        "variant_a": "full", "variant_b": "full",
     } | rest  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def test_the_leaderboard_names_the_best_system_and_marks_the_oracle_as_a_bound()
 def test_comparisons_say_in_words_what_the_interval_shows() -> None:
     rows = [
         comparison("sasrec", "popularity", 0.2),
-        comparison("popularity", "itemknn", -0.1, p=0.004),
+        comparison("popularity", "itemknn", -0.1, p=0.004, variant_b="no_recency"),
         comparison("popularity", "recent", 0.005, p=0.4),
         comparison("cold", "popularity", 0.3, slice="cold"),
         comparison("other", "popularity", 0.3, metric="hr"),
@@ -182,7 +183,7 @@ def test_comparisons_say_in_words_what_the_interval_shows() -> None:
         "sasrec \N{MINUS SIGN} popularity leave_one_out NDCG@10 0.2000 [0.1900, 0.2100] < 0.001 sasrec is better"
         in text
     )
-    assert "[-0.1100, -0.0900] 0.004 itemknn is better" in text
+    assert "[-0.1100, -0.0900] 0.004 itemknn (no_recency) is better" in text
     assert "[-0.0050, 0.0150] 0.400 no difference shown" in text
     assert "cold" not in text
     assert "other" not in text

@@ -149,6 +149,8 @@ def _comparisons(data: ReportData) -> dict:
     rows = [
         row
         | {
+            "a": _side(row, "a"),
+            "b": _side(row, "b"),
             "metric": labels.metric_label(row["metric"], row["k"]),
             "interval": labels.interval(row["ci_low"], row["ci_high"]),
             "p": "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
@@ -189,11 +191,17 @@ def _headline(data: ReportData, frame: pl.DataFrame) -> Iterator[dict]:
             yield row
 
 
+def _side(row: dict, side: str) -> str:
+    """The system on one side of a comparison, with its variant unless that is the full system."""
+    variant = row[f"variant_{side}"]
+    return row[side] if variant == "full" else f"{row[side]} ({variant})"
+
+
 def _verdict(row: dict) -> str:
     if row["ci_low"] > 0:
-        return f"{row['a']} is better"
+        return f"{_side(row, 'a')} is better"
     if row["ci_high"] < 0:
-        return f"{row['b']} is better"
+        return f"{_side(row, 'b')} is better"
     return "no difference shown"
 
 
