@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -21,14 +21,8 @@ class Step(Protocol):
 class Progress(Protocol):
     """Whoever watches long work."""
 
-    def step(self, label: str, total: float | None = None, unit: str = "rows") -> _Opened:
+    def step(self, label: str, total: float | None = None, unit: str = "rows") -> AbstractContextManager[Step]:
         """Opens one piece of work of ``total`` units (None when unknown) as a context manager."""
-
-
-class _Opened(Protocol):
-    def __enter__(self) -> Step: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class _Silent:
@@ -59,8 +53,10 @@ class LogProgress:
     @contextmanager
     def step(self, label: str, total: float | None = None, unit: str = "rows") -> Iterator[Step]:
         step = _LoggedStep(label, total, unit, self._log, self._interval)
-        yield step
-        step.finish()
+        try:
+            yield step
+        finally:
+            step.finish()
 
 
 class _LoggedStep:
