@@ -44,9 +44,8 @@ class SASRecModule(nn.Module):
         self.positions = nn.Embedding(settings.length, width)
         self.dropout = Dropout(settings.dropout)
         inner = width * settings.feedforward
-        self.blocks = nn.ModuleList(
-            CausalBlock(width, settings.heads, inner, settings.dropout) for _ in range(settings.blocks)
-        )
+        blocks = [CausalBlock(width, settings.heads, inner, settings.dropout) for _ in range(settings.blocks)]
+        self.blocks, self.last_block = nn.ModuleList(blocks[:-1]), blocks[-1]
         self.norm = nn.LayerNorm(width)
         for parameter in self.parameters():
             if parameter.dim() > 1:
@@ -66,6 +65,7 @@ class SASRecModule(nn.Module):
         x = self._embed(inputs, real.sum(1))
         for block in self.blocks:
             x = block(x)
+        x = self.last_block(x)
         hidden, target = self.norm(x[real]), targets[real] - 1
         catalogue = self.items.weight[1:]
         if self.settings.loss == "binary":
@@ -77,9 +77,9 @@ class SASRecModule(nn.Module):
     def encode(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """[batch, width]: the state after the last item of each right-padded history."""
         x = self._embed(inputs, lengths)
-        for block in self.blocks[:-1]:
+        for block in self.blocks:
             x = block(x)
-        return self.norm(self.blocks[-1].last(x, (lengths - 1).clamp(min=0)))
+        return self.norm(self.last_block.last(x, (lengths - 1).clamp(min=0)))
 
     def _embed(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         place = self.settings.length - lengths[:, None] + torch.arange(inputs.shape[1], device=inputs.device)
