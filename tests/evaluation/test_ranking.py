@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import polars as pl
 import pytest
@@ -93,7 +95,9 @@ def test_top_k_gives_equal_scores_to_the_smaller_item_and_pads_what_is_missing()
     items, scores = top_k(lambda part: table[part.query], asked, 3)
     assert items.tolist() == [[5, 1, 4], [2, 4, 5], [6, 0, 0]]
     assert scores[2].tolist() == pytest.approx([0.1, -np.inf, -np.inf])
-    everything, _ = top_k(lambda part: table[part.query], asked, 2, filter_seen=False, candidates=np.array(SCORES[0]) > 0.6)
+    everything, _ = top_k(
+        lambda part: table[part.query], asked, 2, filter_seen=False, candidates=np.array(SCORES[0]) > 0.6
+    )
     assert everything.tolist() == [[2, 5], [2, 5], [2, 5]]
 
 
@@ -131,3 +135,20 @@ def test_the_batch_changes_nothing_and_ready_scores_stay_as_they_were() -> None:
 def test_no_query_at_all_makes_an_empty_table() -> None:
     got = ranked(SCORES, task([], [], ALL))
     assert len(Rankings.validate(got)) == 0
+
+
+@pytest.mark.slow
+def test_a_full_ranking_of_the_size_of_movielens_1m_takes_less_than_a_second_from_scores() -> None:
+    rng = np.random.default_rng(0)
+    table = torch.from_numpy(rng.normal(size=(6040, 3707)).astype(np.float32))
+    histories = [(rng.integers(0, 3706, size=165) + 1).tolist() for _ in range(6040)]
+    asked = Task("test", queries(histories), rng.integers(1, 3707, 6040).astype(np.int32), np.arange(3707) > 0,
+                 filter_seen=True)  # fmt: skip
+
+    def once() -> float:
+        start = time.perf_counter()
+        rank(lambda part: table[torch.from_numpy(part.query)], asked, system="x",
+             seen_in_training=np.ones(3707, np.bool_), tied_time=np.zeros(6040, np.bool_))  # fmt: skip
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(3)) < 1
