@@ -1,7 +1,7 @@
 """The public libraries that we compare with, each in a virtual environment of its own.
 
-``peer_python("recbole")`` returns the interpreter of ``benchmarks/.peers/recbole``, made on first use. Versions are pinned, so
-that a ratio measured today can be measured again. Run ``python -m benchmarks.peers`` to make all of them at once.
+``peer_python("recbole")`` returns the interpreter of ``benchmarks/.peers/recbole``, made on first use. Versions are
+pinned, so that a ratio measured today can be measured again. ``python -m benchmarks.peers`` makes all of them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,249 @@
+"""Data sets by name: where each one lives and how its columns are called, as YAML that a person can read and edit.
+
+``storage/datasets/NAME.yaml`` is all that a run knows about a data set, so that a run from the web page or the nightly
+schedule finds what the command line found. Not here: reading the data (``sources.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from upath import UPath
+
+from weft.cells import check_key
+from weft.data.archives import open_archive
+from weft.data.mapping import TABLE_ENDINGS, ColumnMapping
+from weft.data.rules import CleaningRules
+from weft.errors import RequestError, SourceError, WeftError
+
+_LOG = logging.getLogger("weft")
+_CHECKSUM = re.compile(r"^(sha256:[0-9a-fA-F]{64}|md5:[0-9a-fA-F]{32})$")
+
+
+class DatasetSpec(BaseModel):
+    """One data set: its format, its files, the rules for its rows, and what one may do with it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Partition key: a-z, 0-9, '-', '_' and '.'.")
+    format: Literal["storefront", "movielens", "tabular"] = Field(description="How the source is read.")
+    source: str | None = Field(None, description="File or folder; without it the data set is downloaded from `url`.")
+    url: str | None = Field(None, description="Public download, used when there is no `source`.")
+    checksum: str | None = Field(
+        None, description="'sha256:…' or 'md5:…' of the source file, or of the download where there is no source."
+    )
+    mapping: ColumnMapping = Field(default_factory=ColumnMapping, description="Column names (format tabular).")
+    images: str | None = Field(None, description="Zip or folder of pictures, named by item id or by `image_map`.")
+    image_map: str | None = Field(None, description="TSV or CSV with a header: item id, name of its picture.")
+    image_side: int = Field(224, ge=16, le=2048, description="Pictures are shrunk until their shorter side has this.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Settings of a simulated data set.")
+    protocols: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Rules that this data set sets for a protocol, by protocol name."
+    )
+    rules: CleaningRules = Field(default_factory=CleaningRules, description="Which rows are refused.")
+    production: bool = Field(False, description="Retrained and published every night.")
+    terms: str = Field("", description="Terms of use.")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_key(cls, name: str) -> str:
+        return check_key(name, "data set name")
+
+    @field_validator("checksum")
+    @classmethod
+    def _checksum_names_its_algorithm(cls, checksum: str | None) -> str | None:
+        if checksum is not None and not _CHECKSUM.match(checksum):
+            raise ValueError("write 'sha256:' and 64 hexadecimal digits, or 'md5:' and 32")
+        return checksum
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Self:
+        if self.format != "storefront" and not (self.source or self.url):
+            raise ValueError("give a source (file or folder) or a url")
+        if self.format == "storefront" and (self.source or self.url):
+            raise ValueError("the storefront is simulated and takes no source")
+        return self
+
+    @property
+    def comes_split(self) -> bool:
+        """Whether the source names its own train, validation and test parts."""
+        return self.mapping.interactions.part is not None
+
+
+_MOVIELENS_TERMS = (
+    "Research use with acknowledgement (Harper and Konstan 2015, doi:10.1145/2827872); no redistribution and no "
+    "commercial use without permission of GroupLens. The README inside the archive is authoritative."
+)
+_STARS = CleaningRules(rating_min=1, rating_max=5)
+
+BUILT_IN: dict[str, DatasetSpec] = {
+    spec.name: spec
+    for spec in (
+        DatasetSpec(
+            name="storefront", format="storefront", rules=_STARS, production=True, terms="Simulated; free to use."
+        ),
+        DatasetSpec(
+            name="ml-100k",
+            format="movielens",
+            url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+            checksum="md5:0e33842e24a9c977be4e0107933c0723",
+            rules=_STARS,
+            terms=_MOVIELENS_TERMS,
+        ),
+        DatasetSpec(
+            name="ml-1m",
+            format="movielens",
+            url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+            checksum="md5:c4d9eecfca2ab87c1945afe126590906",
+            rules=_STARS,
+            terms=_MOVIELENS_TERMS,
+        ),
+    )
+}
+"""Data sets that are there from the start."""
+
+
+def path_of(storage: str | UPath, name: str) -> UPath:
+    """Where the YAML of ``name`` stands."""
+    return UPath(storage) / "datasets" / f"{check_key(name, 'data set name')}.yaml"
+
+
+def names(storage: str | UPath) -> list[str]:
+    """Names of all registered data sets, sorted."""
+    folder = UPath(storage) / "datasets"
+    return sorted(each.name.removesuffix(".yaml") for each in folder.glob("*.yaml")) if folder.exists() else []
+
+
+def load(storage: str | UPath, name: str) -> DatasetSpec:
+    """Reads one data set.
+
+    Raises:
+        RequestError: If the name is not registered, or its file does not hold what it should.
+    """
+    path = path_of(storage, name)
+    if not path.exists():
+        known = ", ".join(names(storage)) or "none"
+        raise RequestError(f"there is no data set {name!r}", f"registered: {known}; add it with `weft datasets add`")
+    content = read_yaml(path)
+    return _validated({**content, "name": name}, str(path))
+
+
+def save(storage: str | UPath, spec: DatasetSpec) -> UPath:
+    """Writes one data set, in one step where the storage is a local folder."""
+    path = path_of(storage, spec.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+    if path.protocol in ("", "file"):
+        staged = Path(path.parent.path) / f".{spec.name}.{os.getpid()}.tmp"
+        staged.write_text(text, encoding="utf-8")
+        staged.replace(path.path)
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def load_all(storage: str | UPath) -> dict[str, DatasetSpec]:
+    """All registered data sets and the built-in ones; a file that cannot be read is left out with a warning."""
+    specs = dict(BUILT_IN)
+    for name in names(storage):
+        try:
+            specs[name] = load(storage, name)
+        except WeftError as error:
+            specs.pop(name, None)
+            _LOG.warning("data set %s is left out: %s", name, error.culprit)
+    return specs
+
+
+def register_built_in(storage: str | UPath) -> list[str]:
+    """Writes the built-in data sets that are not there yet; what a person has edited stays. Returns all names."""
+    for spec in BUILT_IN.values():
+        if not path_of(storage, spec.name).exists():
+            save(storage, spec)
+    return names(storage)
+
+
+def specify(storage: str | UPath, name: str, **changes: Any) -> DatasetSpec:
+    """The data set ``name`` as registered or built in, or a new one, with ``changes`` (None changes nothing).
+
+    Paths become absolute, since a run may start in another folder. A ``mapping`` may be the path of a YAML file. A new
+    data set without a format gets the one that its source looks like. With a new ``source`` the checksum of the old
+    one no longer counts. Nothing is written: see ``save``.
+
+    Raises:
+        RequestError: If a setting is unknown or does not fit the others, or a new data set comes without a source.
+        SourceError: If the source or the mapping file cannot be read.
+    """
+    registered = path_of(storage, name).exists()
+    base = load(storage, name) if registered else BUILT_IN.get(name)
+    changes = {key: value for key, value in changes.items() if value is not None}
+    for key in ("source", "images", "image_map"):
+        if key in changes:
+            changes[key] = str(Path(changes[key]).expanduser().absolute())
+    if base is None and not changes.keys() & {"source", "url", "format"}:
+        raise RequestError(
+            f"there is no data set {name!r}",
+            f"choose from {', '.join(load_all(storage))}, or add it with --source PATH",
+        )
+    fields = base.model_dump(exclude_defaults=True) if base else {"name": name, "format": _looks_like(changes)}
+    if "source" in changes:
+        fields.pop("checksum", None)
+    if isinstance(changes.get("mapping"), str | Path):
+        fields["mapping"] = read_mapping(Path(changes.pop("mapping")))
+    return _validated(_merged(fields, changes), f"data set {name}")
+
+
+def _looks_like(changes: Mapping[str, Any]) -> str:
+    """Format of a source nobody named one for: MovieLens archives are known by their files, all else is tabular."""
+    path = Path(changes.get("source", ""))
+    if "format" in changes or "source" not in changes or path.name.lower().endswith(TABLE_ENDINGS):
+        return "tabular"
+    return "movielens" if open_archive(path).find("ratings.dat", "u.data") else "tabular"
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """``old`` with the leaves of ``new`` put in."""
+    both = dict(old)
+    for key, value in new.items():
+        inside = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = _merged(both[key], value) if inside else value
+    return both
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A column mapping from YAML; the item file that it names becomes absolute, seen from the mapping's folder."""
+    content = read_yaml(path)
+    items = content.get("items")
+    if isinstance(items, dict) and isinstance(items.get("file"), str):
+        items["file"] = str((path.expanduser().absolute().parent / items["file"]).resolve())
+    return content
+
+
+def read_yaml(path: Path | UPath) -> dict[str, Any]:
+    """A YAML file that holds a table of keys."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SourceError(
+            f"{path} cannot be read as YAML: {' '.join(str(error).split())}", "correct the file"
+        ) from error
+    if not isinstance(content, dict):
+        raise SourceError(f"{path} holds no keys", "write one 'key: value' per line")
+    return content
+
+
+def _validated(fields: dict[str, Any], where: str) -> DatasetSpec:
+    try:
+        return DatasetSpec(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RequestError(
+            f"{where}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from error
