@@ -1,0 +1,62 @@
+"""The accelerator: device, precision and threads of every fit, and the pool that makes stages wait for it.
+
+Not here: the pool's limit, which belongs to the instance (``dagster.yaml``).
+"""
+
+import multiprocessing
+import os
+import threading
+from pathlib import Path
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from weft.progress import LogProgress, NoProgress
+from weft.training.runtime import Runtime
+
+GPU_POOL = "gpu"
+"""Every fit, embedding, generation and LLM scoring takes a slot of it."""
+
+GPU_TAGS = {"num_gpus": "1"}
+"""Op tags of pooled stages, read by a Ray or Kubernetes executor."""
+
+
+class Accelerator(dg.ConfigurableResource):
+    """Where and how pooled stages compute."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one.")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
+        "auto", description="auto is bfloat16 on a GPU that has it, float32 elsewhere."
+    )
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 leaves its default.")
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Lets a stage end with its run: a step whose run was killed would otherwise compute on, unseen."""
+        del context
+        run = multiprocessing.parent_process()
+        if run is not None:
+            threading.Thread(target=_end_with, args=(run,), daemon=True, name="end-with-run").start()
+
+    def runtime(self, seed: int, work: Path | None = None, log: dg.DagsterLogManager | None = None) -> Runtime:
+        """What a fit is handed. ``log`` receives a progress line every few seconds."""
+        return Runtime(
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            seed=seed,
+            work=work,
+            progress=NoProgress() if log is None else LogProgress(log.info, interval=5.0),
+        )
+
+    def name(self) -> str:
+        """``cpu``, or the GPU's name; imports torch."""
+        import torch  # noqa: PLC0415 - only inside asset bodies
+
+        cuda = self.device != "cpu" and torch.cuda.is_available()
+        return torch.cuda.get_device_name(0) if cuda else "cpu"
+
+
+def _end_with(run: multiprocessing.process.BaseProcess) -> None:
+    run.join()
+    os._exit(1)

@@ -1,0 +1,46 @@
+"""Which cells a run makes. Dagster's partition is the data set; protocol, variant, profile and seed come from here."""
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from resources.data_source import DataSource
+from weft.cells import Cell
+from weft.evaluation.protocols import Protocol, headline, protocol
+
+
+class Cells(dg.ConfigurableResource):
+    """The cells of a run: every combination of what is listed."""
+
+    data_source: dg.ResourceDependency[DataSource]
+    protocols: list[str] = Field([], description="Names of protocols; none means the headline of the data set.")
+    variants: list[str] = Field(["full"], description="Variants of each system.")
+    seeds: list[int] = Field([0], description="Seeds of everything that is drawn.")
+    profile: str = Field("offline", description="Which models and sizes.")
+
+    @field_validator("seeds")
+    @classmethod
+    def _counted_from_zero(cls, seeds: list[int]) -> list[int]:
+        if not seeds or min(seeds) < 0:
+            raise ValueError("give at least one seed, from 0")
+        return seeds
+
+    def of(self, dataset: str) -> list[Cell]:
+        """The cells of one data set.
+
+        Raises:
+            RequestError: If a protocol or the data set is unknown.
+        """
+        return [
+            Cell(dataset, self.protocol(dataset, name).name, self.profile, variant, seed)
+            for name in self.protocols or [self.headline(dataset)]
+            for variant in self.variants
+            for seed in self.seeds
+        ]
+
+    def headline(self, dataset: str) -> str:
+        """The protocol that the data set is judged by."""
+        return headline(comes_split=self.data_source.spec(dataset).comes_split)
+
+    def protocol(self, dataset: str, name: str) -> Protocol:
+        """The protocol ``name`` with the rules that the data set sets for it."""
+        return protocol(name, self.data_source.spec(dataset).protocols.get(name))
