@@ -135,10 +135,8 @@ class Tabular:
 
     def _scan(self, path: Path) -> pl.LazyFrame:
         """The file as it is; every CSV field is text, so that ids keep their leading zeros."""
-        kind = next(
-            (ending for ending in sorted(TABLE_ENDINGS, key=len, reverse=True) if path.name.lower().endswith(ending)),
-            None,
-        )
+        by_length = sorted(TABLE_ENDINGS, key=len, reverse=True)
+        kind = next((ending for ending in by_length if path.name.lower().endswith(ending)), None)
         if kind is None:
             raise SourceError(f"{path} is of an unknown kind", f"give one of {', '.join(TABLE_ENDINGS)}")
         if kind == ".parquet":

@@ -1,0 +1,143 @@
+"""Interactions: from raw files to cleaned, numbered and split tables.
+
+Not here: what a format looks like (``weft/data/formats``), rules (``weft/data/rules.py``) and protocols
+(``weft/evaluation/protocols.py``).
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+from resources.storage import Leaves
+
+from assets.partitions import DATASETS
+from resources.cells import Cells
+from resources.data_source import DataSource
+from weft.data import images as pictures
+from weft.data import summary
+from weft.data.cleaning import clean
+from weft.evaluation.protocols import protocol
+from weft.progress import LogProgress
+from weft.schemas import Truth
+
+GROUP = "interactions"
+CODE_VERSION = "1"
+
+
+def _out(description: str, *kinds: str) -> dg.AssetOut:
+    return dg.AssetOut(
+        key_prefix=GROUP,
+        group_name=GROUP,
+        description=description,
+        kinds={"polars", "parquet", *kinds},
+        code_version=CODE_VERSION,
+    )
+
+
+def _in(name: str) -> dg.AssetIn:
+    return dg.AssetIn(key=[GROUP, name])
+
+
+@dg.multi_asset(
+    name="raw",
+    partitions_def=DATASETS,
+    outs={
+        "raw_interactions": _out("Interactions as the source states them; nothing is refused yet."),
+        "raw_items": _out("Items as the source describes them: titles, years, genres, texts, picture names."),
+        "raw_images": _out("Pictures that could be read: decoded once, shrunk, RGB JPEG.", "image"),
+        "truth": _out("Planted truth of a simulated data set; empty for real ones."),
+    },
+)
+def raw(context: dg.AssetExecutionContext, data_source: DataSource) -> Iterator[dg.Output]:
+    """Reads the source once, after a look at all of its files."""
+    source = data_source.open(context.partition_key)
+    for note in source.check():
+        context.log.warning(note)
+    yield dg.Output(source.interactions(), "raw_interactions")
+    items = source.items()
+    named = items["image"].drop_nulls().n_unique()
+    yield dg.Output(items, "raw_items", metadata={"pictures named": named})
+    images = source.images(LogProgress(context.log.info))
+    unreadable = max(named - len(images), 0) if len(images) else 0
+    yield dg.Output(images, "raw_images", metadata={"pictures": len(images), "unreadable": unreadable})
+    truth = source.truth()
+    yield dg.Output(Truth.create_empty() if truth is None else truth, "truth")
+
+
+@dg.multi_asset(
+    name="cleaning",
+    partitions_def=DATASETS,
+    ins={name: _in(name) for name in ("raw_interactions", "raw_items", "raw_images")},
+    outs={
+        "interactions": _out("Accepted interactions with our numbers, sorted by (user, timestamp, row)."),
+        "users": _out("Our number of each user, by first appearance."),
+        "items": _out("The catalogue in the order of the source; items that nobody touched are in it."),
+        "rejected": _out("Rows that broke a rule, with the rule's name, the reason and the row as text."),
+    },
+)
+def cleaning(
+    context: dg.AssetExecutionContext,
+    data_source: DataSource,
+    raw_interactions: pl.LazyFrame,
+    raw_items: pl.LazyFrame,
+    raw_images: pl.LazyFrame,
+) -> Iterator[dg.Output]:
+    """Sorts broken rows out, gives users and items their numbers, and puts everything in order."""
+    cleaned = clean(raw_interactions, raw_items, data_source.spec(context.partition_key).rules, raw_images)
+    facts = summary.describe(cleaned.interactions, len(cleaned.users), len(cleaned.items))
+    histogram = summary.markdown(summary.events_per_user(cleaned.interactions))
+    yield dg.Output(
+        cleaned.interactions, "interactions", metadata={**facts, "events per user": dg.MetadataValue.md(histogram)}
+    )
+    yield dg.Output(cleaned.users, "users")
+    titles = len(cleaned.items) - cleaned.items["title"].null_count()
+    yield dg.Output(cleaned.items, "items", metadata={"with a title": titles})
+    rules = cleaned.rejected.group_by("source", "rule").len("rows").sort("source", "rule")
+    yield dg.Output(cleaned.rejected, "rejected", metadata={"by rule": dg.MetadataValue.md(summary.markdown(rules))})
+
+
+@dg.asset(
+    key_prefix=GROUP,
+    group_name=GROUP,
+    partitions_def=DATASETS,
+    ins={name: _in(name) for name in ("items", "raw_items", "raw_images")},
+    kinds={"polars", "parquet", "image"},
+    code_version=CODE_VERSION,
+    description="One picture per item that has one.",
+)
+def images(items: pl.LazyFrame, raw_items: pl.LazyFrame, raw_images: pl.LazyFrame) -> pl.LazyFrame:
+    """Pictures under our item numbers."""
+    return pictures.of_items(items, raw_items, raw_images)
+
+
+@dg.asset(
+    key_prefix=GROUP,
+    group_name=GROUP,
+    partitions_def=DATASETS,
+    ins={"interactions": _in("interactions")},
+    kinds={"polars", "parquet"},
+    code_version=CODE_VERSION,
+    description="The part that each interaction plays, one leaf per protocol of the run.",
+)
+def splits(
+    context: dg.AssetExecutionContext, data_source: DataSource, cells: Cells, interactions: pl.LazyFrame
+) -> dg.Output[Leaves]:
+    """Splits the data set under every protocol that the run asks for."""
+    dataset = context.partition_key
+    rules = data_source.spec(dataset).protocols
+    wanted = sorted({cell.of_protocol() for cell in cells.of(dataset)})
+    made = {cell: protocol(str(cell.protocol), rules.get(str(cell.protocol))).split(interactions) for cell in wanted}
+    tables: Leaves = {cell: frame.collect() for cell, frame in made.items()}
+    return dg.Output(tables, metadata={"parts": dg.MetadataValue.md(_parts(tables))})
+
+
+def _parts(tables: Leaves) -> str:
+    """Rows and targets of every part, as a small table."""
+    counted = [
+        table.group_by("split")
+        .agg(pl.len().alias("rows"), pl.col("target").sum().alias("targets"))
+        .sort("split")
+        .select(pl.lit(cell.protocol).alias("protocol"), pl.all())
+        for cell, table in tables.items()
+    ]
+    return summary.markdown(pl.concat(counted))
