@@ -38,7 +38,7 @@ def main() -> None:
     weft = [str(Path(sys.executable).parent / "weft")]
     start = time.perf_counter()
     subprocess.run(
-        [*weft, "run", "--dataset", "ml-1m", "--source", arguments.source, "--systems", "baselines",
+        [*weft, "run", "--dataset", "ml-1m", "--source", arguments.source, "--systems", "popularity,recent_popularity,itemknn,sasrec",
          "--seeds", arguments.seed, "--storage", storage],
         check=True,
     )  # fmt: skip

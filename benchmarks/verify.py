@@ -1,0 +1,72 @@
+"""The measurements that take hours: MovieLens-1M over several seeds, and the large storefront.
+
+    WEFT_TEST_DATA=folder-with-ml-1m.zip python -m benchmarks.verify
+
+Each result is kept as small JSON under ``benchmarks/results``; a measurement that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.machine import RESULTS, save
+
+SEEDS = ("0", "1", "2")
+STORAGE = Path(__file__).parent / ".storage"
+
+
+def quality_over_seeds(source: Path) -> bool:
+    """Test NDCG@10 of SASRec on MovieLens-1M for each seed: every one must hold the bound."""
+    values, held = {}, True
+    for seed in SEEDS:
+        command = [sys.executable, "-m", "benchmarks.quality_ml1m", "--source", source, "--seed", seed]
+        held &= subprocess.run(command, check=False).returncode == 0
+        values[seed] = json.loads((RESULTS / "quality_ml1m.json").read_text())["ndcg_10"]
+    print(f"kept in {save('quality_ml1m_seeds', {'ndcg_10': values, 'holds': held})}")
+    return held
+
+
+def large_storefront() -> bool:
+    """A million simulated interactions from nothing to recommendations by popularity and ItemKNN."""
+    weft = str(Path(sys.executable).parent / "weft")
+    base = ["--storage", str(STORAGE)]
+    start = time.perf_counter()
+    added = subprocess.run(
+        [
+            weft,
+            "datasets",
+            "add",
+            "storefront-large",
+            "--format",
+            "storefront",
+            "--set",
+            "settings.preset=large",
+            *base,
+        ],
+        check=False,
+    )
+    ran = subprocess.run(
+        [weft, "run", "--dataset", "storefront-large", "--systems", "popularity,itemknn,oracle", *base], check=False
+    )
+    held = added.returncode == ran.returncode == 0
+    minutes = round((time.perf_counter() - start) / 60, 1)
+    print(f"kept in {save('storefront_large', {'minutes': minutes, 'holds': held})}")
+    return held
+
+
+def main() -> None:
+    """Runs all of them; the exit code says whether every bound held."""
+    folder = os.environ.get("WEFT_TEST_DATA")
+    if not folder:
+        sys.exit("set WEFT_TEST_DATA to the folder that holds ml-1m.zip")
+    held = [quality_over_seeds(Path(folder) / "ml-1m.zip"), large_storefront()]
+    sys.exit(0 if all(held) else 1)
+
+
+if __name__ == "__main__":
+    main()
