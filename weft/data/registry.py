@@ -191,7 +191,9 @@ def specify(storage: str | UPath, name: str, **changes: Any) -> DatasetSpec:
             f"there is no data set {name!r}",
             f"choose from {', '.join(load_all(storage))}, or add it with --source PATH",
         )
-    fields = base.model_dump(exclude_defaults=True) if base else {"name": name, "format": _looks_like(changes)}
+    fields: dict[str, Any] = base.model_dump(exclude_defaults=True) if base else {"name": name}
+    if base is None:
+        fields["format"] = _looks_like(changes)
     if "source" in changes:
         fields.pop("checksum", None)
     if isinstance(changes.get("mapping"), str | Path):

@@ -74,6 +74,8 @@ class MovieLens:
         reader that knows longer separators. A line with something in such a column is broken: its time is null.
         """
         content = self.archive.read(self.ratings)
+        if not content.isascii():
+            content = content.decode("iso-8859-1").encode()
         between = ("", "a", "b", "c") if self.is_1m else ("",)
         names = [name for pair in zip(between, _RATING, strict=False) for name in pair][1:] if self.is_1m else _RATING
         broken = [pl.col(name).is_not_null() for name in between[1:]]
@@ -103,7 +105,7 @@ class MovieLens:
         fields = lines.select(pl.col("line").str.split("::" if self.is_1m else "|").alias("field"))
         field = pl.col("field").list
         if self.is_1m:
-            genres = field.get(2, null_on_oob=True).str.split("|")
+            genres = field.get(2, null_on_oob=True).str.split("|").list.filter(pl.element() != "")
             released = pl.lit(None, pl.String)
         else:
             flags = [

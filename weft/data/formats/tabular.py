@@ -119,7 +119,8 @@ class Tabular:
         elif isinstance(types[named["genres"]], pl.List):
             genres = pl.col(named["genres"]).cast(pl.List(pl.String))
         else:
-            genres = text("genres").str.split(self.mapping.genre_separator).list.eval(pl.element().str.strip_chars())
+            names = text("genres").str.split(self.mapping.genre_separator)
+            genres = names.list.eval(pl.element().str.strip_chars()).list.filter(pl.element() != "")
         return (
             table.with_row_index("__row")
             .select(
