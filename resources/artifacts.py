@@ -23,7 +23,7 @@ from upath import UPath
 from resources import parquet
 from resources.history import History, Version
 from resources.locks import locked
-from resources.parquet import Table, Written
+from resources.parquet import Rows, Written
 from resources.places import place
 from resources.provenance import PREFIX, Input, footer
 from weft.cells import Cell
@@ -74,6 +74,8 @@ class ArtifactStore:
         self.base = self.place.base
         self.work: Path = self.place.work
         self.lock_timeout = lock_timeout
+        self.on_load: Callable[[Input], object] = lambda _: None
+        """Hears of everything that is loaded."""
         self._history = History(self.place, versions=keep_versions, bytes=keep_bytes)
 
     # ---- where ------------------------------------------------------------------------------------------------
@@ -130,8 +132,10 @@ class ArtifactStore:
     def load(self, asset: str, cell: Cell) -> tuple[Leaf, pl.LazyFrame]:
         """The leaf and its lazy frame, of one and the same version; raises as ``scan`` does."""
         pinned, written = self._verified(asset, cell)
+        read = Input(asset, cell.path, written.content)
         if (reads := _READS.get()) is not None:
-            reads.append(Input(asset, cell.path, written.content))
+            reads.append(read)
+        self.on_load(read)
         return self._leaf(asset, cell, written), pl.scan_parquet(pinned, hive_partitioning=False, glob=False)
 
     def footer(self, asset: str, cell: Cell) -> dict[str, str]:
@@ -172,7 +176,7 @@ class ArtifactStore:
         self,
         asset: str,
         cell: Cell,
-        table: Table | Callable[[], Table],
+        table: Rows | Callable[[], Rows],
         *,
         provenance: Mapping[str, Any] | None = None,
         attributes: Mapping[str, str] | None = None,
@@ -213,7 +217,9 @@ class ArtifactStore:
         return [version for version in self._history.of(path) if not standing or version.sha256 != standing.sha256]
 
     def rollback(self, asset: str, cell: Cell, version: Version | None = None) -> Leaf:
-        """Puts an earlier version (the newest one) back; what stood goes to the history, so that twice undoes it.
+        """Puts the version before back, or the one given; once more goes one further back.
+
+        What stood is kept among the versions as undone, so that giving it undoes the rollback.
 
         Raises:
             MissingArtifactError: If there is none.
@@ -221,14 +227,13 @@ class ArtifactStore:
         """
         path = self.path(asset, cell)
         with self._locked(path), _writable(path):
-            kept = self.history(asset, cell)
-            if not kept:
+            chosen = version or next((kept for kept in self.history(asset, cell) if not kept.undone), None)
+            if chosen is None:
                 raise MissingArtifactError(f"{asset} of {cell.path} has no earlier version", "make it again instead")
-            chosen = version or kept[0]
             staged = self.place.stage(path)
             try:
                 written = self._history.fetch(chosen, staged)
-                self._commit(path, staged, written)
+                self._commit(path, staged, written, undone=not chosen.undone)
             finally:
                 staged.unlink(missing_ok=True)
             self._history.forget(chosen)
@@ -237,12 +242,12 @@ class ArtifactStore:
 
     # ---- the parts of a commit --------------------------------------------------------------------------------
 
-    def _commit(self, path: UPath, staged: Path, written: Written) -> None:
+    def _commit(self, path: UPath, staged: Path, written: Written, *, undone: bool = False) -> None:
         standing = self._standing(path)
         if standing and standing.content != written.content:
             standing = self._standing(path, by_bytes=True)  # a broken file is not worth keeping
             if standing:
-                self._history.keep(path, standing)
+                self._history.keep(path, standing, undone=undone)
         self._name(path, {"standing": standing, "incoming": written})
         self.place.put(staged, path)
         with suppress(OSError):  # both are named already: a reader finds its digest either way

@@ -1,7 +1,8 @@
 """Versions of a leaf that are kept aside for rollback, outside the folders that readers glob.
 
 ``base/.history/group/name/dataset=…/<when it was replaced>-<SHA-256>.parquet``: the name alone says what the file
-must hold. Locally it is a second name of the same bytes, so that keeping a version costs no copy.
+must hold. What a rollback left behind is ``….undone.parquet``: a further rollback passes over it. Locally a version
+is a second name of the same bytes, so that keeping it costs no copy.
 """
 
 import shutil
@@ -18,6 +19,7 @@ from resources.places import Place
 from resources.provenance import PREFIX
 from weft.errors import IntegrityError
 
+UNDONE = ".undone"
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -30,12 +32,14 @@ class Version:
         sha256: Of the whole file.
         replaced: When another version took its place (UTC).
         bytes: Size of the file.
+        undone: A rollback left it behind.
     """
 
     path: UPath
     sha256: str
     replaced: datetime
     bytes: int
+    undone: bool = False
 
 
 class History:
@@ -58,11 +62,11 @@ class History:
         return sorted((_version(file) for file in folder.iterdir() if file.name.endswith(".parquet")),
                       key=lambda version: version.replaced, reverse=True)  # fmt: skip
 
-    def keep(self, path: UPath, standing: Written) -> None:
+    def keep(self, path: UPath, standing: Written, *, undone: bool = False) -> None:
         """Keeps what stands at ``path``, unless it alone is beyond the bounds."""
         twins = [version for version in self.of(path) if version.sha256 == standing.sha256]
         if self._versions and standing.bytes <= self._bytes:
-            name = f"{datetime.now(UTC).strftime(STAMP)}-{standing.sha256}.parquet"
+            name = f"{datetime.now(UTC).strftime(STAMP)}-{standing.sha256}{UNDONE if undone else ''}.parquet"
             self._place.keep(path, self._folder(path) / name)
         for twin in twins:  # of a commit that ended half-way
             self.forget(twin)
@@ -104,4 +108,4 @@ class History:
 def _version(file: UPath) -> Version:
     stamp, _, sha256 = file.name.removesuffix(".parquet").partition("-")
     replaced = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
-    return Version(file, sha256, replaced, file.stat().st_size)
+    return Version(file, sha256.removesuffix(UNDONE), replaced, file.stat().st_size, sha256.endswith(UNDONE))

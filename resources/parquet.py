@@ -20,9 +20,9 @@ from resources.provenance import PREFIX
 from weft.errors import SchemaError
 from weft.schemas import Weights, schema_of
 
-Table: TypeAlias = pl.DataFrame | pl.LazyFrame | pa.Table
+Rows: TypeAlias = pl.DataFrame | pl.LazyFrame | pa.Table
 
-ROWS = 131_072
+GROUP_ROWS = 131_072
 """Rows of a row group: a few MB of a narrow table."""
 
 BINARY_ROWS = 1_024
@@ -49,7 +49,7 @@ class Written:
     bytes: int
 
 
-def write(path: Path, table: Table, *, asset: str, footer: Mapping[str, str]) -> Written:
+def write(path: Path, table: Rows, *, asset: str, footer: Mapping[str, str]) -> Written:
     """Writes and checks ``table``; a LazyFrame is streamed and never held whole.
 
     Raises:
@@ -176,7 +176,7 @@ class _Sink:
         self.closed = True
 
 
-def _row_groups(table: Table, asset: str) -> Iterator[pl.DataFrame]:
+def _row_groups(table: Rows, asset: str) -> Iterator[pl.DataFrame]:
     """At least one block; all but the last have the asset's height, each in one piece of memory."""
     frame = cast("pl.DataFrame", pl.from_arrow(table)) if isinstance(table, pa.Table) else table
     texts = [name for name, kind in frame.collect_schema().items() if kind == pl.Categorical]
@@ -198,7 +198,7 @@ def _row_groups(table: Table, asset: str) -> Iterator[pl.DataFrame]:
 def _height(columns: pl.Schema, asset: str) -> int:
     if schema_of(asset, columns) is Weights:
         return WEIGHTS_ROWS
-    return BINARY_ROWS if pl.Binary in columns.dtypes() else ROWS
+    return BINARY_ROWS if pl.Binary in columns.dtypes() else GROUP_ROWS
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:

@@ -5,7 +5,6 @@ A local file is staged beside its destination and moved over it; an object is se
 that is replaced between two openings makes Polars panic or mix two versions.
 """
 
-import atexit
 import hashlib
 import os
 import shutil
@@ -13,6 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -28,6 +28,8 @@ class Place(Protocol):
     """What the store needs of either."""
 
     base: UPath
+    local: bool
+    """Whether ``base`` is a folder that other programs can open."""
     work: Path
     """Local folder for resume state; hidden from readers."""
 
@@ -65,6 +67,8 @@ def place(base: str | UPath) -> Place:
 class Folder(Place):
     """A folder of this machine (or one that is mounted)."""
 
+    local = True
+
     def __init__(self, base: UPath) -> None:
         self.base = base
         self.work = _local(base) / ".work"
@@ -86,7 +90,7 @@ class Folder(Place):
     @override
     def put(self, staged: Path, path: UPath) -> None:
         _sync(staged)
-        staged.replace(path)
+        staged.replace(_local(path))
         _sync(staged.parent)
 
     @override
@@ -105,6 +109,8 @@ class Folder(Place):
 
 class ObjectStore(Place):
     """Any fsspec file system that is not a local folder. Locks hold between the processes of this machine."""
+
+    local = False
 
     def __init__(self, base: UPath) -> None:
         self.base = base
@@ -156,7 +162,7 @@ class _Pins:
         mine = self._folder / f"{socket.gethostname()}.{os.getpid()}"
         if not mine.is_dir():
             mine.mkdir(parents=True)
-            atexit.register(_remove, mine, os.getpid())
+            Finalize(None, shutil.rmtree, (mine, True), exitpriority=0)
         new = mine / f"{uuid4().hex}.tmp"
         try:
             make(new)
@@ -197,11 +203,6 @@ def _link(source: Path, target: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy, source.open("rb") as file:
             shutil.copyfileobj(file, copy)
         Path(copy.name).replace(target)
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # a forked child inherits the call
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,182 @@
+"""SQL over the artifacts: one DuckDB schema per group, one view per asset, in a file or in memory.
+
+The views name the Parquet files by absolute path; coordinates of the cell are text columns. Vectors are ``FLOAT[]``,
+with a typed view per width (``item_embeddings_64``). What has not been made yet is an empty view with its columns.
+The file holds nothing but views: it is built aside and replaced whole, so nobody who has it open is in the way,
+and it can be deleted at any time. Plain SQL reads the files without checking their digests.
+"""
+
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import groupby
+from pathlib import Path
+from typing import cast
+
+import dataframely as dy
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.artifacts import FILE, ArtifactStore, Leaf
+from resources.locks import locked
+from weft.cells import Cell
+from weft.models.registry import MODELS
+from weft.schemas import SCHEMAS, schema_of
+
+CATALOGUE = "catalogue.duckdb"
+
+_TYPES = {pl.Int64: "BIGINT", pl.Int32: "INTEGER", pl.Float64: "DOUBLE", pl.Float32: "FLOAT", pl.Boolean: "BOOLEAN",
+          pl.Binary: "BLOB", pl.String: "VARCHAR"}  # fmt: skip
+
+
+def known_assets() -> list[str]:
+    """Every asset that has a schema, made or not."""
+    named = [asset for asset in SCHEMAS if "*" not in asset]
+    models = [f"{e.group}.{e.name}{part}" for e in MODELS.values() for part in ("", "_history", "_rankings")]
+    return sorted({*named, *models, "behaviour.item_embeddings", "behaviour.user_embeddings"})
+
+
+def query(store: ArtifactStore, sql: str) -> pl.DataFrame:
+    """Runs ``sql`` on views made in memory: never stale, and never locked out.
+
+    Raises:
+        duckdb.Error: If the statement is wrong.
+    """
+    with duckdb.connect() as connection:
+        _define(connection, store)
+        return connection.sql(sql).pl()
+
+
+def refresh(store: ArtifactStore) -> Path | None:
+    """Builds ``catalogue.duckdb`` anew; None for a base that is no local folder, which ``query`` reads instead.
+
+    Raises:
+        LockedError: If another process is building it for longer than half a minute.
+    """
+    if not store.place.local:
+        return None
+    folder = Path(store.base.path)
+    file = folder / CATALOGUE
+    lock = locked(folder / f".{CATALOGUE}.lock", str(file), timeout=30.0)
+    with lock, tempfile.TemporaryDirectory(dir=folder, prefix=f".{CATALOGUE}.") as aside:
+        fresh = Path(aside) / CATALOGUE
+        with duckdb.connect(fresh) as connection:
+            _define(connection, store)
+        _set_aside(file.with_name(f"{CATALOGUE}.wal"))
+        fresh.replace(file)
+    return file
+
+
+def _set_aside(wal: Path) -> None:
+    """A write-ahead log belongs to the file that is about to go: left there, nobody could open the new one."""
+    if not wal.exists():
+        return
+    aside = wal.with_name(f".{wal.name}.{time.time_ns()}")
+    wal.replace(aside)
+    warnings.warn(
+        f"{CATALOGUE} is open for writing elsewhere; its log was set aside as {aside.name}. Open it with -readonly.",
+        stacklevel=3,
+    )
+
+
+def _define(connection: duckdb.DuckDBPyConnection, store: ArtifactStore) -> None:
+    if not store.place.local:
+        connection.register_filesystem(store.base.fs)
+    made = {asset: list(leaves) for asset, leaves in groupby(store.leaves(), key=lambda leaf: leaf.asset)}
+    while broken := _try(connection, store, made):
+        del made[broken]
+
+
+def _try(connection: duckdb.DuckDBPyConnection, store: ArtifactStore, made: dict[str, list[Leaf]]) -> str | None:
+    """Makes all views in one transaction, since each on its own would sync the file; returns the asset in the way."""
+    known = known_assets()
+    connection.begin()
+    for group in sorted({asset.split(".")[0] for asset in [*made, *known]}):
+        connection.execute(f"CREATE SCHEMA {_quoted(group)}")
+    for asset in sorted({*made, *known}):
+        try:
+            connection.execute(";".join(_views(store, asset, made[asset])) if asset in made else _empty(asset))
+        except (duckdb.Error, pa.ArrowInvalid) as error:  # the others can be read all the same
+            warnings.warn(f"the catalogue leaves {asset} out: {error}", stacklevel=4)
+            connection.rollback()
+            return asset
+    connection.commit()
+    return None
+
+
+def _views(store: ArtifactStore, asset: str, leaves: list[Leaf]) -> Iterator[str]:
+    """The view over all leaves of an asset, and a typed one per width of each of its vectors."""
+    group, name = asset.split(".")
+    files = f"{store.base}/{group}/{name}/**/{FILE}"
+    yield (
+        f"CREATE VIEW {_name(asset)} AS FROM read_parquet({_text(files)}, "
+        "hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
+    )
+    for column, width in sorted(_vectors(leaves)):
+        typed = _name(f"{asset}_{width}" if column == "vector" else f"{asset}_{column}_{width}")
+        vector = _quoted(column)
+        yield (
+            f"CREATE VIEW {typed} AS SELECT * REPLACE (TRY_CAST({vector} AS FLOAT[{width}]) AS {vector}) "
+            f"FROM {_name(asset)} WHERE len({vector}) = {width}"  # noqa: S608 - names are quoted
+        )
+
+
+def _vectors(leaves: list[Leaf]) -> set[tuple[str, int]]:
+    """Names and widths of the vector columns. Leaves of one asset differ in width, never in what is a vector."""
+    found: set[tuple[str, int]] = set()
+    for leaf in leaves:
+        with leaf.path.open("rb") as file:
+            columns = pq.read_schema(file)
+        here = {(field.name, field.type.list_size) for field in columns if pa.types.is_fixed_size_list(field.type)}
+        if not here:
+            break
+        found |= here
+    return found
+
+
+def _empty(asset: str) -> str:
+    columns = dict(pl.Schema(_schema(asset)))
+    types = {name: _type(kind) for name, kind in columns.items()}
+    types |= dict.fromkeys(_keys(asset), "VARCHAR")
+    told = ", ".join(f"NULL::{kind} AS {_quoted(name)}" for name, kind in types.items())
+    return f"CREATE VIEW {_name(asset)} AS SELECT {told} WHERE false"
+
+
+def _schema(asset: str) -> type[dy.Schema]:
+    """The schema of an asset; for vectors, whose width is not known yet, one of width 1."""
+    key = "user" if ".user" in asset else "item"
+    schema = schema_of(asset, pl.Schema([(key, pl.Int32()), ("vector", pl.Array(pl.Float32(), 1))]))
+    if schema is None:
+        raise KeyError(f"{asset} has no schema in weft/schemas.py")
+    return schema
+
+
+def _keys(asset: str) -> tuple[str, ...]:
+    """The coordinates of an asset's leaves, in DuckDB's order."""
+    if asset == "interactions.splits":
+        return ("dataset", "protocol")
+    by_dataset = asset.startswith(("interactions.", "reports.", "serving."))
+    return ("dataset",) if by_dataset else tuple(sorted(field.name for field in fields(Cell)))
+
+
+def _type(kind: pl.DataType) -> str:
+    """DuckDB's type of a column as its Parquet reader gives it: text for enumerations, no widths for vectors."""
+    if isinstance(kind, pl.List | pl.Array):
+        return f"{_type(cast('pl.DataType', kind.inner))}[]"
+    return _TYPES.get(type(kind), "VARCHAR")
+
+
+def _name(asset: str) -> str:
+    return ".".join(_quoted(part) for part in asset.split("."))
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
