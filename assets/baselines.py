@@ -1,0 +1,208 @@
+"""The assets of every registered model: its weights, its training history, its rankings; and the oracle's rankings.
+
+A model that is added to the registry appears here by itself. The work is in ``fitting.py``. The GPU is held for the
+fit alone: ranking loads the model back from its table, as anybody could.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from assets import fitting, shown
+from assets.fitting import Attributes, Material
+from assets.model_config import config_class, settings_of
+from assets.partitions import DATASETS
+from resources.accelerator import GPU_POOL, GPU_TAGS, Accelerator
+from resources.artifacts import ArtifactStore
+from resources.cells import Cells
+from resources.storage import Leaves, ParquetStorage, Table
+from weft.cells import Cell
+from weft.data.storefront_truth import Oracle
+from weft.errors import RequestError
+from weft.models.registry import MODELS, Entry
+from weft.models.settings import FitSettings
+from weft.progress import LogProgress
+
+if TYPE_CHECKING:
+    from weft.evaluation.ranking import Scorer
+
+CODE_VERSION = "1"
+"""Raise it when a change in code changes what is fitted: unfinished fits of the old version start over."""
+
+SYSTEM_TAG = "weft/system"
+"""Every asset that exists for one system only carries it; jobs and the command line select by it."""
+
+SPLITS = dg.AssetKey(["interactions", "splits"])
+SIZES = [dg.AssetKey(["interactions", "users"]), dg.AssetKey(["interactions", "items"])]
+
+
+def material(store: ArtifactStore, cells: Cells, cell: Cell) -> Material:
+    """What a cell is made from."""
+    data = cell.of_dataset()
+    return Material(
+        protocol=cells.protocol(cell.dataset, str(cell.protocol)),
+        splits=store.read("interactions.splits", cell.of_protocol()),
+        n_users=_rows(store, "interactions.users", data),
+        n_items=_rows(store, "interactions.items", data),
+    )
+
+
+def _rows(store: ArtifactStore, asset: str, cell: Cell) -> int:
+    return store.scan(asset, cell).select(pl.len()).collect().item()
+
+
+def _out(entry: Entry, name: str, description: str, *kinds: str) -> dg.AssetOut:
+    return dg.AssetOut(
+        key=[entry.group, name],
+        group_name=entry.group,
+        description=description,
+        kinds={"parquet", *kinds},
+        code_version=CODE_VERSION,
+        tags={SYSTEM_TAG: entry.name},
+    )
+
+
+def _fit(entry: Entry) -> dg.AssetsDefinition:
+    """The stage that fits one model on every wanted cell."""
+    iterated = issubclass(entry.settings, FitSettings)
+    asset = f"{entry.group}.{entry.name}"
+    outs = {entry.name: _out(entry, entry.name, f"{entry.title}: the fitted model as a table of arrays.", "torch")}
+    if iterated:
+        outs[f"{entry.name}_history"] = _out(entry, f"{entry.name}_history", f"Loss and validation of {entry.name}.")
+
+    @dg.multi_asset(
+        name=f"{entry.group}__{entry.name}",
+        outs=outs,
+        deps=[SPLITS, *SIZES],
+        partitions_def=DATASETS,
+        pool=GPU_POOL if entry.accelerated else None,
+        op_tags=GPU_TAGS if entry.accelerated else None,
+    )
+    def fit(
+        context: dg.AssetExecutionContext,
+        config: config_class(entry),  # type: ignore[valid-type]
+        cells: Cells,
+        accelerator: Accelerator,
+        io_manager: dg.ResourceParam[ParquetStorage],
+    ) -> Iterator[dg.Output[Any]]:
+        store, dataset = io_manager.store, context.partition_key
+        settings = settings_of(entry, dataset, config)
+        fitted, works = {}, []
+        for cell in cells.of(dataset):
+            work = fitting.work_folder(store, asset, cell, settings, CODE_VERSION)
+            runtime = accelerator.runtime(int(cell.seed or 0), work, context.log)
+            device = accelerator.name() if entry.accelerated else "cpu"
+            fitted[cell] = fitting.fit(entry, settings, material(store, cells, cell), runtime, device)
+            works.append(work)
+        metadata = shown.of_fit(fitted)
+        yield dg.Output(
+            {cell: Table(each.weights, each.attributes) for cell, each in fitted.items()}, entry.name, metadata=metadata
+        )
+        if iterated:
+            histories = {cell: Table(each.history, each.attributes) for cell, each in fitted.items()}
+            yield dg.Output(histories, f"{entry.name}_history")
+        for work in works:  # Dagster comes back here when the outputs are committed
+            fitting.forget(work)
+
+    return fit
+
+
+def _rankings(entry: Entry) -> dg.AssetsDefinition:
+    """The stage that ranks with one fitted model on every wanted cell."""
+
+    @dg.asset(
+        key=[entry.group, f"{entry.name}_rankings"],
+        group_name=entry.group,
+        description=f"Full rankings of validation and test by {entry.name}: exact rank of the target, top 100 items.",
+        deps=[dg.AssetKey([entry.group, entry.name]), SPLITS, *SIZES],
+        partitions_def=DATASETS,
+        kinds={"parquet", "torch"},
+        code_version=CODE_VERSION,
+        tags={SYSTEM_TAG: entry.name},
+    )
+    def rankings(
+        context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
+    ) -> dg.Output[Leaves]:
+        store = io_manager.store
+        made: Leaves = {}
+        for cell in cells.of(context.partition_key):
+            model, attributes = fitting.load(entry, store, cell)
+            made[cell] = _ranked(model.score, entry.name, material(store, cells, cell), attributes, context)
+        return dg.Output(made, metadata=shown.of_rankings(made))
+
+    return rankings
+
+
+def _ranked(
+    score: "Scorer", system: str, given: Material, attributes: Attributes, context: dg.AssetExecutionContext
+) -> Table:
+    """Rankings with what the footer says about them; for people the seconds, for machines the digests."""
+    started = time.monotonic()
+    table = fitting.rank(score, system, given, LogProgress(context.log.info, interval=5.0))
+    return Table(table, {**attributes, "seconds_score": f"{time.monotonic() - started:.2f}"})
+
+
+@dg.multi_asset(
+    name="behaviour__embeddings",
+    outs={
+        "item_embeddings": _out(MODELS["sasrec"], "item_embeddings", "SASRec's vector of every item.", "torch"),
+        "user_embeddings": _out(
+            MODELS["sasrec"], "user_embeddings", "SASRec's state after each user's training history.", "torch"
+        ),
+    },
+    deps=[dg.AssetKey(["behaviour", "sasrec"]), SPLITS, *SIZES],
+    partitions_def=DATASETS,
+    pool=GPU_POOL,
+    op_tags=GPU_TAGS,
+)
+def embeddings(
+    context: dg.AssetExecutionContext,
+    cells: Cells,
+    accelerator: Accelerator,
+    io_manager: dg.ResourceParam[ParquetStorage],
+) -> Iterator[dg.Output[Leaves]]:
+    """Vectors that later stages read; of the training split alone, so that nothing of the future is in them."""
+    del accelerator  # asked for so that the stage ends with its run
+    store = io_manager.store
+    items, users = {}, {}
+    for cell in cells.of(context.partition_key):
+        model, attributes = fitting.load(MODELS["sasrec"], store, cell)
+        items[cell] = Table(fitting.item_embeddings(model), attributes)
+        users[cell] = Table(fitting.user_embeddings(model, material(store, cells, cell)), attributes)
+    yield dg.Output(items, "item_embeddings")
+    yield dg.Output(users, "user_embeddings")
+
+
+@dg.asset(
+    key=["baselines", "oracle_rankings"],
+    group_name="baselines",
+    description="Rankings by the planted truth of a simulated data set: what nobody can beat.",
+    deps=[dg.AssetKey(["interactions", "truth"]), SPLITS, *SIZES],
+    partitions_def=DATASETS,
+    kinds={"parquet"},
+    code_version=CODE_VERSION,
+    tags={SYSTEM_TAG: "oracle"},
+)
+def oracle_rankings(
+    context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
+) -> Leaves:
+    """Scores with the truth."""
+    store, data = io_manager.store, Cell(context.partition_key)
+    truth = store.read("interactions.truth", data)
+    if truth.is_empty():
+        raise RequestError(f"{data.dataset} has no planted truth", "materialise the other systems without the oracle")
+    oracle = Oracle(truth, store.read("interactions.users", data), store.read("interactions.items", data))
+    made: Leaves = {}
+    for cell in cells.of(data.dataset):
+        given = material(store, cells, cell)
+        attributes = {"system": "oracle", "protocol_digest": given.protocol.digest, "config_digest": fitting.digest({}),
+                      "device": "cpu", "seconds_fit": "0", "parameters": "0"}  # fmt: skip
+        made[cell] = _ranked(oracle.score, "oracle", given, attributes, context)
+    return made
+
+
+FITS = [_fit(entry) for entry in MODELS.values()]
+RANKINGS = [_rankings(entry) for entry in MODELS.values()]

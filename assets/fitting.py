@@ -1,0 +1,190 @@
+"""What a model's stages do for one cell, as plain functions: fit, rank, embed. No Dagster objects in here.
+
+Everything that a later stage needs to know about a fit travels in the leaf's footer (``attributes``), so that a table
+of weights can be loaded back years later without the run that made it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from resources import weights
+from resources.artifacts import ArtifactStore
+from weft.cells import Cell
+from weft.data.sequences import Events, Queries
+from weft.evaluation.protocols import Protocol, seen_in_training, tied_time
+from weft.models.registry import Entry
+from weft.models.settings import ModelSettings
+from weft.progress import Progress
+from weft.schemas import TrainingHistory
+from weft.training.runtime import Runtime
+
+if TYPE_CHECKING:
+    from weft.evaluation.ranking import Scorer
+    from weft.models.base import Model
+
+Attributes = dict[str, str]
+
+_CARRIED = ("system", "protocol_digest", "config_digest", "settings", "device", "seconds_fit", "parameters")
+"""What every leaf that comes from a fit says about that fit."""
+
+
+def digest(value: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of ``value`` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one cell is made from: the splits of its protocol, and the sizes of the data set."""
+
+    protocol: Protocol
+    splits: pl.DataFrame
+    n_users: int
+    n_items: int
+
+    @property
+    def events(self) -> Events:
+        """The training split."""
+        return self.protocol.events(self.splits, self.n_users, self.n_items)
+
+    @property
+    def histories(self) -> Queries:
+        """One query per user with a training event: what comes after all of them?"""
+        events = self.events
+        users = np.unique(events.user)
+        counts = np.diff(events.offsets)[users]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        last = None if events.timestamp is None else events.timestamp[offsets[1:] - 1]
+        return Queries(users.astype(np.int64), users, last, events.item, offsets)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished fit: schema ``Weights``, schema ``TrainingHistory``, and what the footer says about it."""
+
+    weights: pl.DataFrame
+    history: pl.DataFrame
+    attributes: Attributes
+
+
+def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runtime, device: str) -> Fitted:
+    """Fits one model on one cell; a fit that was finished but not committed (``runtime.work``) is taken as it is."""
+    if runtime.work is not None and (found := _finished(runtime.work)):
+        return found
+    started = time.monotonic()
+    model = entry.build(settings)
+    history = model.fit(
+        material.events, material.protocol.task(material.splits, "validation", material.n_items), runtime
+    )
+    tensors = model.tensors()
+    fitted = Fitted(
+        weights=weights.to_table(tensors),
+        history=history,
+        attributes={
+            "system": entry.name,
+            "protocol_digest": material.protocol.digest,
+            "settings": settings.model_dump_json(),
+            "config_digest": digest(settings.model_dump(mode="json")),
+            "device": device,
+            "seconds_fit": f"{time.monotonic() - started:.2f}",
+            "parameters": str(sum(array.size for array in tensors.values())),
+        },
+    )
+    if runtime.work is not None:
+        _finish(runtime.work, fitted)
+    return fitted
+
+
+def load(entry: Entry, store: ArtifactStore, cell: Cell) -> "tuple[Model, Attributes]":
+    """The fitted model back from its table and the settings in its footer, and what the footer says about the fit.
+
+    Raises:
+        MissingArtifactError: If it has not been fitted.
+    """
+    asset = f"{entry.group}.{entry.name}"
+    tensors = weights.from_table(store.read(asset, cell))
+    footer = store.footer(asset, cell)
+    settings = entry.settings.model_validate_json(footer["settings"])
+    return entry.load_class().load(settings, tensors), {name: footer[name] for name in _CARRIED}
+
+
+def rank(score: "Scorer", system: str, material: Material, progress: Progress) -> pl.DataFrame:
+    """Rankings of the validation and the test queries of one cell (schema ``Rankings``)."""
+    from weft.evaluation import ranking  # noqa: PLC0415 - imports torch
+
+    warm = seen_in_training(material.events)
+    splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    return pl.concat(
+        ranking.rank(
+            score,
+            material.protocol.task(material.splits, split, material.n_items),
+            system=system,
+            seen_in_training=warm,
+            tied_time=tied_time(material.splits, split),
+            progress=progress,
+        )
+        for split in splits
+    )
+
+
+def item_embeddings(model: "Model") -> pl.DataFrame:
+    """``item`` and its vector, for the whole catalogue."""
+    vectors = model.item_vectors()
+    if vectors is None:
+        raise TypeError(f"{type(model).__name__} has no item vectors")
+    return _vectors("item", np.arange(1, len(vectors), dtype=np.int32), vectors[1:])
+
+
+def user_embeddings(model: "Model", material: Material) -> pl.DataFrame:
+    """``user`` and the state after their training history; users without one are left out."""
+    histories = material.histories
+    vectors = model.query_vectors(histories)
+    if vectors is None:
+        raise TypeError(f"{type(model).__name__} has no query vectors")
+    return _vectors("user", histories.user, vectors)
+
+
+def _vectors(key: str, ids: np.ndarray, vectors: np.ndarray) -> pl.DataFrame:
+    width = vectors.shape[1]
+    return pl.DataFrame(
+        {key: ids.astype(np.int32), "vector": pl.Series(vectors.astype(np.float32), dtype=pl.Array(pl.Float32, width))}
+    )
+
+
+def work_folder(store: ArtifactStore, asset: str, cell: Cell, settings: ModelSettings, version: str) -> Path:
+    """Where the fit of exactly this asset, cell, settings, input and code version keeps its resume state."""
+    splits = store.digest("interactions.splits", cell.of_protocol())
+    return store.work / digest([asset, cell.path, settings.model_dump(mode="json"), splits, version])
+
+
+def forget(work: Path) -> None:
+    """Deletes resume state once the artifact is committed."""
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _finish(work: Path, fitted: Fitted) -> None:
+    """Keeps a finished fit; the attributes come last and say that it is whole."""
+    work.mkdir(parents=True, exist_ok=True)
+    fitted.weights.write_parquet(work / "weights.parquet")
+    fitted.history.write_parquet(work / "history.parquet")
+    staged = work / f".attributes.{os.getpid()}.tmp"
+    staged.write_text(json.dumps(fitted.attributes))
+    staged.replace(work / "attributes.json")
+
+
+def _finished(work: Path) -> Fitted | None:
+    if not (work / "attributes.json").is_file():
+        return None
+    attributes = json.loads((work / "attributes.json").read_text())
+    history = pl.read_parquet(work / "history.parquet")
+    return Fitted(pl.read_parquet(work / "weights.parquet"), TrainingHistory.cast(history), attributes)

@@ -1,0 +1,75 @@
+"""What a person sees of a stage in the Dagster UI: curves, histograms, figures. Small pictures only."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+
+import dagster as dg
+import polars as pl
+
+from assets.fitting import Fitted
+from resources.storage import Table
+from weft.cells import Cell
+
+_MOST_BYTES = 90_000
+"""Metadata lies in the event log; larger pictures are left out."""
+
+
+def of_fit(fitted: Mapping[Cell, Fitted]) -> dict:
+    """Seconds, parameters, device and curve of each cell's fit."""
+    metadata: dict = {}
+    for cell, each in fitted.items():
+        name, given = _short(cell), each.attributes
+        metadata[f"seconds{name}"] = float(given["seconds_fit"])
+        metadata[f"parameters{name}"] = int(given["parameters"])
+        metadata[f"device{name}"] = given["device"]
+        metadata[f"curve{name}"] = _curve(each.history)
+    return {key: value for key, value in metadata.items() if value is not None}
+
+
+def of_rankings(ranked: Mapping[Cell, Table]) -> dict:
+    """NDCG@10 on validation, and where the true items of the test split stood."""
+    metadata: dict = {}
+    for cell, each in ranked.items():
+        table = each.rows
+        metadata[f"validation NDCG@10{_short(cell)}"] = _ndcg(table.filter(pl.col("split") == "validation"))
+        metadata[f"ranks{_short(cell)}"] = _histogram(table.filter(pl.col("split") == "test"))
+    return {key: value for key, value in metadata.items() if value is not None}
+
+
+def _ndcg(table: pl.DataFrame) -> float | None:
+    rank = 1 + pl.col("better") + pl.col("equal") / 2
+    gain = pl.when((rank <= 10) & pl.col("score").is_not_null()).then(1 / (rank + 1).log(2)).otherwise(0.0)
+    value = table.select(gain.mean()).item()
+    return None if value is None else float(value)
+
+
+def _histogram(table: pl.DataFrame) -> dg.MetadataValue | None:
+    from weft.reporting import plots  # noqa: PLC0415 - altair is slow to import
+
+    if table.is_empty():
+        return None
+    ranks = (1 + table["better"] + table["equal"] / 2).to_numpy()
+    return _picture(plots.to_png(plots.rank_histogram({table["system"][0]: ranks})))
+
+
+def _curve(history: pl.DataFrame) -> dg.MetadataValue | None:
+    from weft.reporting import plots  # noqa: PLC0415 - altair is slow to import
+
+    if history.is_empty():
+        return None
+    return _picture(plots.to_png(plots.curves(history)))
+
+
+def _picture(png: bytes) -> dg.MetadataValue | None:
+    if len(png) > _MOST_BYTES:
+        return None
+    return dg.MetadataValue.md(f"![](data:image/png;base64,{b64encode(png).decode()})")
+
+
+def _short(cell: Cell) -> str:
+    """`` (leave_one_out, seed 0)``: names the cell inside a data set's partition."""
+    parts = [cell.protocol, None if cell.variant in (None, "full") else cell.variant]
+    named = [part for part in parts if part]
+    if cell.seed is not None:
+        named.append(f"seed {cell.seed}")
+    return f" ({', '.join(named)})" if named else ""

@@ -1,0 +1,78 @@
+"""``weft run``: from a data set to a leaderboard, through the same jobs as in the web UI."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines import runs
+from pipelines.commands.options import Storage, check_source, parse_pairs, use_storage
+from pipelines.follow import Seen
+from pipelines.instance import open_instance
+from weft.data import registry
+from weft.progress import duration
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(run)
+
+
+def run(
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of the data set.")] = "storefront",
+    source: Annotated[Path | None, typer.Option(help="File or folder to add the data set from, first.")] = None,
+    data_format: Annotated[str | None, typer.Option("--format", help="movielens or tabular; else by content.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="YAML with the names of your columns (tabular).")] = None,
+    images: Annotated[Path | None, typer.Option(help="Zip or folder of pictures.")] = None,
+    image_map: Annotated[Path | None, typer.Option(help="TSV: item id, name of its picture.")] = None,
+    systems: Annotated[str, typer.Option(help="all, baselines, or names separated by commas.")] = "all",
+    protocols: Annotated[str, typer.Option(help="Names separated by commas; else the data set's headline.")] = "",
+    variants: Annotated[str, typer.Option(help="full, or names separated by commas.")] = "full",
+    seeds: Annotated[str, typer.Option(help="Whole numbers separated by commas.")] = "0",
+    profile: Annotated[str, typer.Option(help="Which models and sizes.")] = "offline",
+    setting: Annotated[list[str] | None, typer.Option("--set", help="path=value, as sasrec.width=128.")] = None,
+    storage: Storage = None,
+) -> None:
+    """Runs systems on a data set: ingest, fit, rank, report, recommend."""
+    base = use_storage(storage)
+    spec = registry.specify(
+        base, dataset, source=source, format=data_format, mapping=mapping, images=images, image_map=image_map
+    )
+    request = runs.request(
+        spec, systems=systems, protocols=protocols, variants=variants, seeds=seeds, profile=profile,
+        settings=parse_pairs(setting or []),
+    )  # fmt: skip
+    check_source(base, spec)
+    registry.save(base, spec)
+    console = Console()
+    with open_instance(base) as instance:
+        succeeded, seen = runs.execute(request, instance, console)
+    if not succeeded:
+        _explain(seen, console)
+        raise typer.Exit(1)
+    _timing(seen, console)
+    from pipelines.report import show, write  # noqa: PLC0415 - tables and charts are slow to import
+
+    show(base, dataset, console)
+    console.print(f"report: {write(base, dataset)}", highlight=False, soft_wrap=True)
+
+
+def _timing(seen: Seen, console: Console) -> None:
+    table = Table(title="seconds per step", title_justify="left")
+    table.add_column("step")
+    table.add_column("seconds", justify="right")
+    for step, seconds in seen.seconds.items():
+        table.add_row(escape(step), f"{seconds:.1f}")
+    console.print(table)
+    console.print(f"{len(seen.seconds)} steps, {duration(sum(seen.seconds.values()))} of work", highlight=False)
+
+
+def _explain(seen: Seen, console: Console) -> None:
+    """The first error of each failed step; Dagster's page has the traceback."""
+    for step, error in seen.failed.items():
+        console.print(f"[red]error:[/red] {escape(step)}: {escape(error)}", highlight=False, soft_wrap=True)
+    if not seen.failed:
+        console.print("[red]error:[/red] the run did not finish; `weft ui` shows why", highlight=False)

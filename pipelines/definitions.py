@@ -1,0 +1,81 @@
+"""All definitions in one place, made fresh by ``build_defs``. Not here: what any of them does.
+
+Nothing in here imports torch: the web server loads this module, and so does every process of a run.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets import baselines, interactions, reports, serving
+from pipelines.checks import CHECKS
+from pipelines.instance import storage_base
+from pipelines.jobs import JOBS
+from pipelines.schedules import SCHEDULES
+from pipelines.sensors import SENSORS
+from resources.accelerator import Accelerator
+from resources.cells import Cells
+from resources.data_source import DataSource
+from resources.storage import ParquetStorage
+
+ASSETS = dg.load_assets_from_modules([interactions, baselines, reports, serving])
+
+EXECUTOR = dg.multiprocess_executor.configured(
+    {
+        "max_concurrent": 2,
+        # One server imports torch once; every step is a fork of it and starts at once.
+        "start_method": {
+            "forkserver": {
+                "preload_modules": [
+                    "pipelines.cli",
+                    "pipelines.definitions",
+                    "torch",
+                    "lightning_fabric",
+                    "weft.models.sasrec",
+                ]
+            }
+        },
+    }
+)
+
+
+def default_resources(base: str | None = None) -> dict[str, Any]:
+    """What assets are handed, on storage ``base`` (that of ``WEFT_STORAGE`` by default)."""
+    base = base or storage_base()
+    source = DataSource(base=base)
+    return {
+        "io_manager": ParquetStorage(base=base),
+        "data_source": source,
+        "cells": Cells(data_source=source),
+        "accelerator": Accelerator(),
+    }
+
+
+def build_defs(
+    *,
+    base: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    assets: Sequence[Any] = (),
+    executor: dg.ExecutorDefinition = EXECUTOR,
+) -> dg.Definitions:
+    """Fresh definitions; tests pass overrides, nothing is patched.
+
+    Args:
+        base: Storage; that of ``WEFT_STORAGE`` by default.
+        resources: Replace or add to the default resources, by key.
+        assets: Further assets.
+        executor: How the steps of a run are run.
+    """
+    return dg.Definitions(
+        assets=[*ASSETS, *assets],
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=SENSORS,
+        resources={**default_resources(base), **(resources or {})},
+        executor=executor,
+    )
+
+
+defs = build_defs()

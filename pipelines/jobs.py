@@ -1,0 +1,42 @@
+"""Jobs: which assets run together. Not here: when (``schedules.py``), limits (``dagster.yaml``), asset bodies."""
+
+import dagster as dg
+
+from weft.models.registry import MODELS
+
+SYSTEM_TAG = "weft/system"
+"""Every asset that exists for one system only carries it; the command line selects by it."""
+
+INGEST = dg.AssetSelection.groups("interactions")
+REPORTS = dg.AssetSelection.groups("reports")
+SERVING = dg.AssetSelection.groups("serving")
+
+
+def of_systems(*systems: str) -> dg.AssetSelection:
+    """The assets that exist for these systems."""
+    selection = dg.AssetSelection.tag(SYSTEM_TAG, systems[0])
+    for system in systems[1:]:
+        selection |= dg.AssetSelection.tag(SYSTEM_TAG, system)
+    return selection
+
+
+BASELINES = of_systems(*(entry.name for entry in MODELS.values() if entry.group == "baselines"), "oracle")
+
+JOBS = [
+    dg.define_asset_job("ingest", INGEST, description="From raw files to splits."),
+    dg.define_asset_job("baselines", BASELINES | REPORTS, description="Popularity, ItemKNN, oracle, and the reports."),
+    dg.define_asset_job("sasrec", of_systems("sasrec") | REPORTS, description="SASRec, its vectors, and the reports."),
+    dg.define_asset_job("all_systems", dg.AssetSelection.all(), description="Everything, for one data set."),
+    dg.define_asset_job(
+        "nightly_retrain",
+        INGEST | of_systems("sasrec", "recent_popularity") | REPORTS | SERVING,
+        description="New interactions, SASRec, reports, recommendations.",
+    ),
+]
+
+
+def all_systems() -> dg.JobDefinition:
+    """The job that ``weft run`` runs, rebuilt in every process of a run."""
+    from pipelines.definitions import defs  # noqa: PLC0415 - definitions import the jobs
+
+    return defs.resolve_job_def("all_systems")

@@ -1,0 +1,154 @@
+"""Gathers what stands in storage about one data set for the terminal's leaderboard and the HTML page."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from pipelines.instance import local_folder
+from resources.artifacts import ArtifactStore
+from weft.cells import Cell
+from weft.errors import MissingArtifactError
+from weft.reporting.page import ReportData, Tile, UserCard, render
+from weft.reporting.tables import leaderboard_tables
+
+_USERS = 6
+_HISTORY = 8
+_RECOMMENDED = 8
+
+
+def show(base: str, dataset: str, console: Console) -> None:
+    """Prints the leaderboard, one table per protocol.
+
+    Raises:
+        MissingArtifactError: If nothing has been measured yet.
+    """
+    for table in leaderboard_tables(ArtifactStore(base).read("reports.leaderboard", Cell(dataset)), dataset):
+        console.print(table)
+
+
+def write(base: str, dataset: str) -> Path:
+    """Writes ``storage/reports/<dataset>.html`` and returns its path."""
+    folder = local_folder(base) / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{dataset}.html"
+    staged = folder / f".{dataset}.{os.getpid()}.tmp"
+    staged.write_text(render(gather(ArtifactStore(base), dataset)), encoding="utf-8")
+    staged.replace(file)
+    return file
+
+
+def gather(store: ArtifactStore, dataset: str) -> ReportData:
+    """Everything that the page shows; what has not been made is left out."""
+    cell = Cell(dataset)
+    events = store.read("interactions.interactions", cell)
+    items = store.read("interactions.items", cell)
+    return ReportData(
+        dataset=dataset,
+        generated_at=datetime.now(UTC),
+        leaderboard=store.read("reports.leaderboard", cell),
+        metrics=store.read("reports.metrics", cell),
+        comparisons=store.read("reports.comparisons", cell),
+        histories=_histories(store, dataset),
+        statistics=_statistics(store, cell, events, items),
+        users=_cards(store, cell, events, items),
+        ranks=_ranks(store, dataset),
+        events_per_user=events.group_by("user").len()["len"].to_numpy(),
+        events_per_item=np.bincount(events["item"].to_numpy(), minlength=len(items) + 1)[1:],
+    )
+
+
+def _histories(store: ArtifactStore, dataset: str) -> dict[str, pl.DataFrame]:
+    """The training history of each system, of its first cell that was iterated."""
+    found: dict[str, pl.DataFrame] = {}
+    for leaf in store.leaves("*.*_history", dataset=dataset):
+        system = leaf.asset.split(".", 1)[1].removesuffix("_history")
+        if system not in found and leaf.rows:
+            found[system] = store.read(leaf.asset, leaf.cell)
+    return found
+
+
+def _ranks(store: ArtifactStore, dataset: str) -> dict[str, np.ndarray]:
+    """Mid-ranks of the test targets, of each system's first cell."""
+    found: dict[str, np.ndarray] = {}
+    for leaf in store.leaves("*.*_rankings", dataset=dataset):
+        table = store.scan(leaf.asset, leaf.cell).filter(pl.col("split") == "test")
+        rank = 1 + pl.col("better") + pl.col("equal") / 2
+        columns = table.select("system", rank=rank).collect()
+        if len(columns):
+            found.setdefault(columns["system"][0], columns["rank"].to_numpy())
+    return found
+
+
+def _statistics(store: ArtifactStore, cell: Cell, events: pl.DataFrame, items: pl.DataFrame) -> dict[str, str | float]:
+    users, taken = events["user"].n_unique(), events["item"].n_unique()
+    figures: dict[str, str | float] = {
+        "users": users,
+        "items in the catalogue": len(items),
+        "items with interactions": taken,
+        "interactions": len(events),
+        "density": len(events) / max(users * taken, 1),
+        "interactions per user": len(events) / max(users, 1),
+    }
+    if store.exists("interactions.rejected", cell):
+        figures["rejected rows"] = store.scan("interactions.rejected", cell).select(pl.len()).collect().item()
+    if store.exists("interactions.images", cell):
+        figures["items with a picture"] = store.scan("interactions.images", cell).select(pl.len()).collect().item()
+    if (first := events["timestamp"].min()) is not None:
+        last = events["timestamp"].max()
+        figures["from"], figures["to"] = (f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d}" for t in (first, last))
+    return figures
+
+
+def _cards(store: ArtifactStore, cell: Cell, events: pl.DataFrame, items: pl.DataFrame) -> list[UserCard]:
+    """A few users, from few to many events, with what they took last and what they are offered."""
+    try:
+        served = store.read("serving.recommendations", cell)
+    except MissingArtifactError:
+        return []
+    known = served.filter(pl.col("because").is_not_null() | (pl.col("user") > 0))["user"].unique()
+    counts = events.group_by("user").len().filter(pl.col("user").is_in(known.implode())).sort("len", "user")
+    if counts.is_empty():
+        return []
+    chosen = counts["user"].gather(np.linspace(0, len(counts) - 1, min(_USERS, len(counts))).astype(int)).to_list()
+    ordered = events.filter(pl.col("user").is_in(chosen)).sort("user", "timestamp", "row")
+    tiles = _Tiles(store, cell, items)
+    cards = []
+    for user in chosen:
+        offers = served.filter(pl.col("user") == user).sort("rank").head(_RECOMMENDED)
+        past = ordered.filter(pl.col("user") == user)["item"].tail(_HISTORY)
+        cards.append(
+            UserCard(
+                user_id=offers["user_id"][0],
+                history=[tiles.of(item) for item in past],
+                recommendations=[tiles.of(row["item"], row["because"]) for row in offers.iter_rows(named=True)],
+                system=offers["system"][0],
+            )
+        )
+    return cards
+
+
+class _Tiles:
+    """Items as a reader sees them, with their picture where there is one."""
+
+    def __init__(self, store: ArtifactStore, cell: Cell, items: pl.DataFrame) -> None:
+        self._store, self._cell = store, cell
+        self._items = {row["item"]: row for row in items.iter_rows(named=True)}
+        self._has_images = store.exists("interactions.images", cell)
+
+    def of(self, item: int, because: str | None = None) -> Tile:
+        row = self._items[item]
+        notes = [str(row["year"])] if row["year"] else []
+        notes += row["genres"] or []
+        return Tile(row["title"] or row["item_id"], " · ".join(notes), because, self._jpeg(item))
+
+    def _jpeg(self, item: int) -> bytes | None:
+        if not self._has_images:
+            return None
+        found = (
+            self._store.scan("interactions.images", self._cell).filter(pl.col("item") == item).select("jpeg").collect()
+        )
+        return found["jpeg"][0] if len(found) else None

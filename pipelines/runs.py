@@ -1,0 +1,186 @@
+"""From a request on the command line to a run of a job: everything is checked before any work.
+
+Not here: what a person sees of it (``follow.py``), and which assets there are (``assets/``).
+"""
+
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from pydantic import ValidationError
+from rich.console import Console
+
+from pipelines import jobs
+from pipelines.follow import Follower, Seen
+from pipelines.instance import HOST_TAG
+from weft.data.registry import DatasetSpec
+from weft.errors import RequestError
+from weft.evaluation.protocols import protocol
+from weft.models.registry import MODELS
+from weft.models.settings import resolve
+
+PARTITION_TAG = "dagster/partition"
+INVOCATION_TAG = "weft/invocation"
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make: the systems and cells of one data set. No protocol means its headline."""
+
+    dataset: str
+    systems: list[str]
+    protocols: list[str] = field(default_factory=list)
+    variants: list[str] = field(default_factory=lambda: ["full"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    profile: str = "offline"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def request(
+    spec: DatasetSpec,
+    *,
+    systems: str,
+    protocols: str,
+    variants: str,
+    seeds: str,
+    profile: str,
+    settings: Mapping[str, Any],
+) -> Request:
+    """The request that a command line states.
+
+    Raises:
+        RequestError: If a system, protocol, variant, seed, profile or setting is unknown or not allowed.
+    """
+    for name in _listed(protocols):
+        protocol(name, spec.protocols.get(name))
+    if unknown := set(_listed(variants)) - {"full", "all"}:
+        raise RequestError(f"there is no variant {min(unknown)!r}", "the systems that exist come in one variant: full")
+    if profile != "offline":
+        raise RequestError(f"there is no profile {profile!r}", "choose from offline")
+    made = Request(
+        spec.name, chosen_systems(systems, spec), _listed(protocols), ["full"], _seeds(seeds), profile, settings
+    )
+    run_config(made)
+    return made
+
+
+def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
+    """The systems that ``all``, ``baselines``, ``papers`` or a list of names stand for on a data set.
+
+    Raises:
+        RequestError: If a name is unknown or cannot work on this data set, or nothing is named.
+    """
+    known = [*MODELS, ORACLE]
+    unfit = {}
+    if spec.format != "storefront":
+        unfit[ORACLE] = "needs planted truth and this data set has none"
+    if spec.format == "tabular" and spec.mapping.interactions.timestamp is None:
+        unfit["recent_popularity"] = "needs timestamps and the mapping names none"
+    fitting = [name for name in known if name not in unfit]
+    groups = {
+        "all": fitting,
+        "baselines": [name for name in fitting if name == ORACLE or MODELS[name].group == "baselines"],
+        "papers": [],
+    }
+    chosen: list[str] = []
+    for name in _listed(text):
+        if name not in groups and name not in known:
+            raise RequestError(f"there is no system {name!r}", f"choose from all, baselines, {', '.join(known)}")
+        if name in unfit:
+            raise RequestError(f"{name} {unfit[name]}", f"leave it out: --systems {','.join(fitting)}")
+        chosen += groups.get(name, [name])
+    if not chosen:
+        raise RequestError(f"--systems {text} names no system", f"choose from all, baselines, {', '.join(known)}")
+    return list(dict.fromkeys(chosen))
+
+
+def run_config(wanted: Request) -> dict[str, Any]:
+    """The run configuration that the request means, valid for the job ``all_systems``.
+
+    Raises:
+        RequestError: If a path leads nowhere or a value is not allowed.
+    """
+    job = jobs.all_systems()
+    cells = {"protocols": wanted.protocols, "variants": wanted.variants, "seeds": wanted.seeds}
+    config: dict[str, Any] = {
+        "ops": {},
+        "resources": {"cells": {"config": {**cells, "profile": wanted.profile}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},  # the follower shows what matters
+    }
+    targets = _targets(job)
+    for path, value in wanted.settings.items():
+        target, _, name = path.rpartition(".")
+        if target not in targets:
+            raise RequestError(f"--set {path}: there is no {target!r}", f"choose from {', '.join(sorted(targets))}")
+        kind, key, fields = targets[target]
+        if name not in fields:
+            raise RequestError(f"--set {path}: {target} has no {name!r}", f"choose from {', '.join(fields)}")
+        config[kind].setdefault(key, {}).setdefault("config", {})[name] = value
+    try:
+        dg.validate_run_config(job, config)
+        for key, given in config["resources"].items():
+            _check_resource(key, given["config"])
+    except dg.DagsterInvalidConfigError as error:
+        first = error.errors[0].message
+        raise RequestError(f"--set: {first}", "`weft systems` lists settings and bounds") from error
+    for name, entry in MODELS.items():
+        given = config["ops"].get(f"{entry.group}__{name}", {}).get("config", {})
+        resolve(entry.settings, name, wanted.dataset, given)
+    return config
+
+
+def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> tuple[bool, Seen]:
+    """Runs the job ``all_systems`` for the request's assets, shown live. Returns whether it succeeded."""
+    selection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS | jobs.SERVING
+    keys = selection.resolve(jobs.all_systems().asset_layer.asset_graph)
+    tags = {PARTITION_TAG: wanted.dataset, INVOCATION_TAG: uuid.uuid4().hex, HOST_TAG: socket.gethostname()}
+    with Follower(instance, {INVOCATION_TAG: tags[INVOCATION_TAG]}, console) as follower:
+        result = dg.execute_job(
+            dg.reconstructable(jobs.all_systems),
+            instance,
+            run_config=run_config(wanted),
+            tags=tags,
+            asset_selection=sorted(keys),
+        )
+    return result.success, follower.seen
+
+
+def _targets(job: dg.JobDefinition) -> dict[str, tuple[str, str, list[str]]]:
+    """What ``--set`` may name: models, resources, and assets that have a configuration; each with its fields."""
+    found: dict[str, tuple[str, str, list[str]]] = {}
+    schema = job.run_config_schema.run_config_schema_type.fields
+    names = {f"{entry.group}__{name}": name for name, entry in MODELS.items()}
+    for kind in ("ops", "resources"):
+        for key, entry in schema[kind].config_type.fields.items():
+            config = entry.config_type.fields.get("config")
+            fields = list(getattr(getattr(config, "config_type", None), "fields", {}))
+            if fields:
+                found[names.get(key, key.replace("__", "."))] = (kind, key, fields)
+    return found
+
+
+def _check_resource(key: str, given: dict[str, Any]) -> None:
+    from pipelines.definitions import default_resources  # noqa: PLC0415 - definitions import the jobs
+
+    resource = default_resources()[key]
+    try:
+        type(resource)(**{name: getattr(resource, name) for name in type(resource).model_fields} | given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([key, *map(str, first["loc"])])
+        raise RequestError(f"--set {place}: {first['msg']}") from error
+
+
+def _seeds(text: str) -> list[int]:
+    parts = _listed(text)
+    if not parts or not all(part.isdecimal() and part.isascii() for part in parts):
+        raise RequestError(f"--seeds {text!r} is no list of whole numbers from 0", "for example --seeds 0,1,2")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
