@@ -51,6 +51,7 @@ def clean(
     rules = rules or CleaningRules()
     ids = pl.Categories.random("weft")  # of this call: codes are small and nothing outlives it
     events, broken = sort_out(raw_interactions, event_rules(rules), "interactions", ids)
+    events = events if events["row"].is_sorted() else events.sort("row")
     events, repeated = _without_duplicates(events)
     broken = pl.concat([broken, repeated])
     check_share("interactions", len(events), broken, rules)
@@ -103,7 +104,7 @@ def _enough_events(events: pl.DataFrame, rules: CleaningRules) -> tuple[pl.DataF
 
 
 def _number(events: pl.DataFrame, catalogue: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Gives users and items their numbers and sorts the events by (user, timestamp, row)."""
+    """Gives users and items their numbers and sorts the events, which come by row, by (user, timestamp, row)."""
     # One whole number that orders by (timestamp, row): times end in 2100, so they leave 31 bits for the row.
     events = events.with_columns(moment=pl.col("timestamp").fill_null(0) * 2**31 + pl.col("row"))
     users = events.group_by("user_id").agg(pl.col("moment").min()).sort("moment").select(_from_one("user"), "user_id")
@@ -113,10 +114,11 @@ def _number(events: pl.DataFrame, catalogue: pl.DataFrame) -> tuple[pl.DataFrame
     items = pl.concat([catalogue.drop("row", "image"), unlisted], how="diagonal")
     items = items.select(_from_one("item"), pl.exclude("item"))
 
+    # The rows come in source order, so one stable sort by one number does: half the time of a sort by three columns.
+    order = pl.col("user").cast(pl.Int64) * 2**33 + pl.col("timestamp").fill_null(0)
     interactions = (
         events.join(users, on="user_id", how="left", maintain_order="left")
         .join(items.select("item_id", "item", of_item="domain"), on="item_id", how="left", maintain_order="left")
-        .sort("user", "moment")
         .select(
             "row",
             "user",
@@ -127,6 +129,7 @@ def _number(events: pl.DataFrame, catalogue: pl.DataFrame) -> tuple[pl.DataFrame
             "session_id",
             "part",
         )
+        .sort(order, maintain_order=True)
     )
     as_text = cs.categorical().cast(pl.String)
     return interactions, users.with_columns(as_text), items.with_columns(as_text)

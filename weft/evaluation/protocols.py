@@ -76,7 +76,7 @@ class Protocol(BaseModel):
         """
         split, target = self._rules(interactions)
         return (
-            interactions.sort(_ORDER)
+            _in_order(interactions)
             .with_columns(split=split)
             .with_columns(target=target)
             .select("row", "user", "item", "timestamp", "rating", "split", "target")
@@ -287,6 +287,16 @@ def tied_time(splits: pl.DataFrame, split: Literal["validation", "test"]) -> NDA
     sizes = np.bincount(starts, minlength=len(starts))[starts]
     asked = (visible["target"] & (visible["split"] == split)).to_numpy()
     return sizes[asked] > 1
+
+
+def _in_order(interactions: pl.LazyFrame) -> pl.LazyFrame:
+    """The interactions by (user, timestamp, row). Cleaned ones are so already: a look takes 4 ms on 1 M, a sort 100."""
+    after = pl.lit(value=True)
+    for name in reversed(_ORDER):
+        key, before = pl.col(name), pl.col(name).shift()
+        after = (key > before) | (key.eq_missing(before) & after)
+    ordered = interactions.select(after.slice(1).fill_null(value=False).all()).collect().item()
+    return interactions if ordered else interactions.sort(_ORDER)
 
 
 def _up_to(splits: pl.DataFrame, split: str) -> pl.DataFrame:
