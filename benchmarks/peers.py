@@ -28,7 +28,7 @@ PEERS = {
     # RecBole 1.2.1 predates numpy 2, pandas 3 and torch 2.6 (whose `torch.load` refuses its checkpoints); ray 2.6.3
     # and thop still import pkg_resources.
     "recbole": Peer(
-        ("recbole==1.2.1", "torch==2.5.1", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.11.4", "setuptools==80.9.0"),
+        ("recbole==1.2.1", "torch==2.15.0", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.11.4", "setuptools==80.9.0"),
         "from recbole.model.sequential_recommender import SASRec; from recbole.data import create_dataset",
     ),
     "rectools": Peer(

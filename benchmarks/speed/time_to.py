@@ -31,7 +31,8 @@ class Watch:
     def __init__(self, goal: float) -> None:
         self._goal = goal
         self._start = time.perf_counter()
-        self.epochs: list[dict[str, float]] = []
+        self._epoch = 0
+        self.evaluations: list[dict[str, float]] = []
 
     @contextmanager
     def step(self, label: str, total: float | None = None, unit: str = "rows") -> Iterator[Watch]:
@@ -40,12 +41,13 @@ class Watch:
         yield self
 
     def advance(self, done: float = 1, note: str = "") -> None:
-        """Called with a note at the end of each epoch."""
+        """Called with a note at the end of each epoch, which has the metric where there was an evaluation."""
         del done
+        self._epoch += bool(note)
         if found := _METRIC.search(note):
             minutes = (time.perf_counter() - self._start) / 60
-            self.epochs.append({"minutes": round(minutes, 2), "ndcg_10": float(found[1])})
-            print(f"epoch {len(self.epochs)}: {minutes:.1f} min, {note}", file=sys.stderr, flush=True)
+            self.evaluations.append({"epoch": self._epoch, "minutes": round(minutes, 2), "ndcg_10": float(found[1])})
+            print(f"epoch {self._epoch}: {minutes:.1f} min, {note}", file=sys.stderr, flush=True)
             if float(found[1]) >= self._goal:
                 raise Reached
 
@@ -60,13 +62,15 @@ def minutes_to(source: Path, goal: float, threads: int) -> dict[str, Any]:
     watch = Watch(goal)
     with suppress(Reached):
         SASRec(settings).fit(train, validation, Runtime(device="cpu", threads=threads, progress=watch))
+    last = watch.evaluations[-1]
     return {
         "goal": goal,
-        "reached": bool(watch.epochs) and watch.epochs[-1]["ndcg_10"] >= goal,
-        "minutes": watch.epochs[-1]["minutes"] if watch.epochs else None,
+        "reached": last["ndcg_10"] >= goal,
+        "epoch": last["epoch"],
+        "minutes": last["minutes"],
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "settings": settings.model_dump(),
-        "epochs": watch.epochs,
+        "evaluations": watch.evaluations,
     }
 
 

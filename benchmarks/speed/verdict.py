@@ -119,7 +119,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         state = "reached" if reached["reached"] else "not reached"
         sentence = (
             f"Validation NDCG@10 of {reached['goal']} with the shipped settings: {state} after "
-            f"{reached['minutes']} minutes ({len(reached['epochs'])} epochs, peak {reached['peak_mb']:,} MB)."
+            f"{reached['minutes']} minutes ({reached['epoch']} epochs, peak {reached['peak_mb']:,} MB)."
         )
         lines += ["", sentence]
     return "\n".join(lines)

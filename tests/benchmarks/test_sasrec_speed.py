@@ -84,7 +84,7 @@ def test_the_kept_result_becomes_the_section_between_the_marks_again_and_again(t
     machine = {"commit": "abc", "processor": "a CPU", "cores": 2, "memory_gib": 24.0}
     result = {"machine": machine, "threads": 2, "repeats": 3, "load": 0.1}
     result |= {"verdicts": verdicts(runs), "medians": medians(runs)}
-    result["time_to"] = {"goal": 0.15, "reached": True, "minutes": 3.5, "peak_mb": 1200, "epochs": [{}] * 9}
+    result["time_to"] = {"goal": 0.15, "reached": True, "minutes": 3.5, "peak_mb": 1200, "epoch": 9}
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- sasrec_speed: begin -->\nstale\n<!-- sasrec_speed: end -->\nafter\n")
     kept = json.loads(json.dumps(result))  # as it comes back from the file
@@ -169,9 +169,9 @@ class _OneBatch:
 
 
 def test_the_watch_reads_the_metric_of_the_real_loop_and_ends_the_fit_at_the_goal() -> None:
-    metrics, watch = iter([0.10, 0.149, 0.151, 0.2]), Watch(0.15)
+    metrics, watch = iter([0.149, 0.151, 0.2]), Watch(0.15)
     runtime = Runtime(device="cpu", progress=watch)
-    settings = FitSettings(epochs=4, patience=0)
+    settings = FitSettings(epochs=6, patience=0, evaluate_every=2)
     with pytest.raises(Reached):
         loop.fit(_Line(), _OneBatch(), settings, runtime, lambda: next(metrics), loop.open_fabric(runtime))
-    assert [epoch["ndcg_10"] for epoch in watch.epochs] == [0.10, 0.149, 0.151]
+    assert [(row["epoch"], row["ndcg_10"]) for row in watch.evaluations] == [(2, 0.149), (4, 0.151)]
