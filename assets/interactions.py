@@ -8,15 +8,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 import polars as pl
-from resources.storage import Leaves
 
 from assets.partitions import DATASETS
 from resources.cells import Cells
 from resources.data_source import DataSource
+from resources.storage import Leaves
 from weft.data import images as pictures
 from weft.data import summary
 from weft.data.cleaning import clean
-from weft.evaluation.protocols import protocol
 from weft.progress import LogProgress
 from weft.schemas import Truth
 
@@ -119,15 +118,11 @@ def images(items: pl.LazyFrame, raw_items: pl.LazyFrame, raw_images: pl.LazyFram
     code_version=CODE_VERSION,
     description="The part that each interaction plays, one leaf per protocol of the run.",
 )
-def splits(
-    context: dg.AssetExecutionContext, data_source: DataSource, cells: Cells, interactions: pl.LazyFrame
-) -> dg.Output[Leaves]:
+def splits(context: dg.AssetExecutionContext, cells: Cells, interactions: pl.LazyFrame) -> dg.Output[Leaves]:
     """Splits the data set under every protocol that the run asks for."""
     dataset = context.partition_key
-    rules = data_source.spec(dataset).protocols
     wanted = sorted({cell.of_protocol() for cell in cells.of(dataset)})
-    made = {cell: protocol(str(cell.protocol), rules.get(str(cell.protocol))).split(interactions) for cell in wanted}
-    tables: Leaves = {cell: frame.collect() for cell, frame in made.items()}
+    tables = {cell: cells.protocol(dataset, str(cell.protocol)).split(interactions).collect() for cell in wanted}
     return dg.Output(tables, metadata={"parts": dg.MetadataValue.md(_parts(tables))})
 
 
