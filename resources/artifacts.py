@@ -216,6 +216,10 @@ class ArtifactStore:
         standing = self._standing(path)
         return [version for version in self._history.of(path) if not standing or version.sha256 != standing.sha256]
 
+    def verify_version(self, version: Version) -> None:
+        """Reads an earlier version whole; raises ``IntegrityError`` if it is not what was written."""
+        self._history.verify(version)
+
     def rollback(self, asset: str, cell: Cell, version: Version | None = None) -> Leaf:
         """Puts the version before back, or the one given; once more goes one further back.
 

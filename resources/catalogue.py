@@ -41,14 +41,15 @@ def known_assets() -> list[str]:
 
 
 def query(store: ArtifactStore, sql: str) -> pl.DataFrame:
-    """Runs ``sql`` on views made in memory: never stale, and never locked out.
+    """Runs ``sql`` on views made in memory: never stale, and never locked out. A statement may have no answer.
 
     Raises:
         duckdb.Error: If the statement is wrong.
     """
     with duckdb.connect() as connection:
         _define(connection, store)
-        return connection.sql(sql).pl()
+        answer = connection.sql(sql)
+        return answer.pl() if answer else pl.DataFrame()
 
 
 def refresh(store: ArtifactStore) -> Path | None:
@@ -119,10 +120,8 @@ def _views(store: ArtifactStore, asset: str, leaves: list[Leaf]) -> Iterator[str
     for column, width in sorted(_vectors(leaves)):
         typed = _name(f"{asset}_{width}" if column == "vector" else f"{asset}_{column}_{width}")
         vector = _quoted(column)
-        yield (
-            f"CREATE VIEW {typed} AS SELECT * REPLACE (TRY_CAST({vector} AS FLOAT[{width}]) AS {vector}) "
-            f"FROM {_name(asset)} WHERE len({vector}) = {width}"  # noqa: S608 - names are quoted
-        )
+        columns = f"* REPLACE (TRY_CAST({vector} AS FLOAT[{width}]) AS {vector})"
+        yield f"CREATE VIEW {typed} AS FROM {_name(asset)} SELECT {columns} WHERE len({vector}) = {width}"
 
 
 def _vectors(leaves: list[Leaf]) -> set[tuple[str, int]]:
