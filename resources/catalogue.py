@@ -3,7 +3,9 @@
 The views name the Parquet files by absolute path; coordinates of the cell are text columns. Vectors are ``FLOAT[]``,
 with a typed view per width (``item_embeddings_64``). What has not been made yet is an empty view with its columns.
 The file holds nothing but views: it is built aside and replaced whole, so nobody who has it open is in the way,
-and it can be deleted at any time. Plain SQL reads the files without checking their digests.
+and it can be deleted at any time. Plain SQL reads the files without checking their digests, and DuckDB opens each
+twice, to plan and to read: where a commit falls in between, it may say that the file is invalid. Ask again, or use
+``query``, which gives the files names of its own first.
 """
 
 import tempfile
@@ -41,13 +43,14 @@ def known_assets() -> list[str]:
 
 
 def query(store: ArtifactStore, sql: str) -> pl.DataFrame:
-    """Runs ``sql`` on views made in memory: never stale, and never locked out. A statement may have no answer.
+    """Runs ``sql`` on views made in memory, over the files as they are now: never stale, and never locked out.
 
     Raises:
         duckdb.Error: If the statement is wrong.
     """
-    with duckdb.connect() as connection:
-        _define(connection, store)
+    leaves = store.leaves()
+    with store.place.freeze(leaf.path for leaf in leaves) as base, duckdb.connect() as connection:
+        _define(connection, store, leaves, base)
         answer = connection.sql(sql)
         return answer.pl() if answer else pl.DataFrame()
 
@@ -66,7 +69,7 @@ def refresh(store: ArtifactStore) -> Path | None:
     with lock, tempfile.TemporaryDirectory(dir=folder, prefix=f".{CATALOGUE}.") as aside:
         fresh = Path(aside) / CATALOGUE
         with duckdb.connect(fresh) as connection:
-            _define(connection, store)
+            _define(connection, store, store.leaves(), str(store.base))
         _set_aside(file.with_name(f"{CATALOGUE}.wal"))
         fresh.replace(file)
     return file
@@ -84,15 +87,15 @@ def _set_aside(wal: Path) -> None:
     )
 
 
-def _define(connection: duckdb.DuckDBPyConnection, store: ArtifactStore) -> None:
+def _define(connection: duckdb.DuckDBPyConnection, store: ArtifactStore, leaves: list[Leaf], base: str) -> None:
     if not store.place.local:
         connection.register_filesystem(store.base.fs)
-    made = {asset: list(leaves) for asset, leaves in groupby(store.leaves(), key=lambda leaf: leaf.asset)}
-    while broken := _try(connection, store, made):
+    made = {asset: list(leaves) for asset, leaves in groupby(leaves, key=lambda leaf: leaf.asset)}
+    while broken := _try(connection, made, base):
         del made[broken]
 
 
-def _try(connection: duckdb.DuckDBPyConnection, store: ArtifactStore, made: dict[str, list[Leaf]]) -> str | None:
+def _try(connection: duckdb.DuckDBPyConnection, made: dict[str, list[Leaf]], base: str) -> str | None:
     """Makes all views in one transaction, since each on its own would sync the file; returns the asset in the way."""
     known = known_assets()
     connection.begin()
@@ -100,7 +103,7 @@ def _try(connection: duckdb.DuckDBPyConnection, store: ArtifactStore, made: dict
         connection.execute(f"CREATE SCHEMA {_quoted(group)}")
     for asset in sorted({*made, *known}):
         try:
-            connection.execute(";".join(_views(store, asset, made[asset])) if asset in made else _empty(asset))
+            connection.execute(";".join(_views(base, asset, made[asset])) if asset in made else _empty(asset))
         except (duckdb.Error, pa.ArrowInvalid) as error:  # the others can be read all the same
             warnings.warn(f"the catalogue leaves {asset} out: {error}", stacklevel=4)
             connection.rollback()
@@ -109,10 +112,10 @@ def _try(connection: duckdb.DuckDBPyConnection, store: ArtifactStore, made: dict
     return None
 
 
-def _views(store: ArtifactStore, asset: str, leaves: list[Leaf]) -> Iterator[str]:
+def _views(base: str, asset: str, leaves: list[Leaf]) -> Iterator[str]:
     """The view over all leaves of an asset, and a typed one per width of each of its vectors."""
     group, name = asset.split(".")
-    files = f"{store.base}/{group}/{name}/**/{FILE}"
+    files = f"{base}/{group}/{name}/**/{FILE}"
     yield (
         f"CREATE VIEW {_name(asset)} AS FROM read_parquet({_text(files)}, "
         "hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"

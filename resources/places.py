@@ -11,7 +11,8 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +51,12 @@ class Place(Protocol):
 
         Raises:
             FileNotFoundError: If there is no such file.
+        """
+
+    def freeze(self, paths: Iterable[UPath]) -> AbstractContextManager[str]:
+        """A base below which the content that ``paths`` have now lies under the same names, for as long as it is open.
+
+        Nothing is copied: for an object store, or where there are no hard links, it is the base itself.
         """
 
     def find(self, pattern: str) -> list[UPath]:
@@ -103,6 +110,15 @@ class Folder(Place):
         return self._pins.add(lambda new: _link(_local(path), new), lambda pinned: f"{pinned.stat().st_ino}.parquet")
 
     @override
+    @contextmanager
+    def freeze(self, paths: Iterable[UPath]) -> Iterator[str]:
+        frozen = self._pins.folder() / uuid4().hex
+        try:
+            yield str(frozen if all(_linked(_local(path), _local(self.base), frozen) for path in paths) else self.base)
+        finally:
+            shutil.rmtree(frozen, ignore_errors=True)
+
+    @override
     def find(self, pattern: str) -> list[UPath]:
         return sorted(path for path in self.base.glob(pattern) if not _hidden(str(path), str(self.base)))
 
@@ -145,6 +161,10 @@ class ObjectStore(Place):
         return self._pins.add(lambda new: path.fs.get_file(path.path, str(new)), lambda _: f"{uuid4().hex}.parquet")
 
     @override
+    def freeze(self, paths: Iterable[UPath]) -> AbstractContextManager[str]:
+        return nullcontext(str(self.base))
+
+    @override
     def find(self, pattern: str) -> list[UPath]:
         found = self.base.fs.glob(f"{self.base.path.rstrip('/')}/{pattern}")
         root = self.base.path.strip("/")
@@ -158,11 +178,17 @@ class _Pins:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def add(self, make: Callable[[Path], object], name: Callable[[Path], str]) -> Path:
+    def folder(self) -> Path:
+        """This process's own."""
         mine = self._folder / f"{socket.gethostname()}.{os.getpid()}"
         if not mine.is_dir():
-            mine.mkdir(parents=True)
+            mine.mkdir(parents=True, exist_ok=True)
             Finalize(None, shutil.rmtree, (mine, True), exitpriority=0)
+        return mine
+
+    def add(self, make: Callable[[Path], object], name: Callable[[Path], str]) -> Path:
+        """Pins the file that ``make`` makes, under the ``name`` that its content gives it."""
+        mine = self.folder()
         new = mine / f"{uuid4().hex}.tmp"
         try:
             make(new)
@@ -203,6 +229,19 @@ def _link(source: Path, target: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy, source.open("rb") as file:
             shutil.copyfileobj(file, copy)
         Path(copy.name).replace(target)
+
+
+def _linked(path: Path, base: Path, frozen: Path) -> bool:
+    """Gives ``path`` the same name below ``frozen``; False where there are no hard links."""
+    name = frozen / path.relative_to(base)
+    name.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, name)
+    except FileNotFoundError:  # deleted meanwhile
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

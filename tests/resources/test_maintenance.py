@@ -40,7 +40,7 @@ def test_a_rollback_shows_in_the_catalogue(store) -> None:
     store.write(USERS, SHOP, users("bob", "eve"))
     assert maintenance.rollback(store, leaf).rows == 1
     assert catalogue.query(store, "select user_id from interactions.users").item() == "ann"
-    with pytest.raises(MissingArtifactError, match="interactions.users has not been made for dataset cafe"):
+    with pytest.raises(MissingArtifactError, match=r"interactions\.users has not been made for dataset cafe"):
         maintenance.select(store, USERS, dataset="cafe")
 
 

@@ -136,7 +136,7 @@ def test_nothing_under_storage_is_a_pickle(storage, tmp_path) -> None:
 
 
 def test_a_value_that_is_no_table_is_refused(storage) -> None:
-    with pytest.raises(RequestError, match="a.b returned list, which is no table"):
+    with pytest.raises(RequestError, match=r"a\.b returned list, which is no table"):
         _run(storage, _asset("a.b", lambda: [1, 2]))
     with pytest.raises(RequestError, match="dataset=other is no cell of shop"):
         _run(storage, _asset("a.b", lambda: {Cell("other"): users("ann")}))
