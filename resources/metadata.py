@@ -30,7 +30,7 @@ def of_commit(
     if not leaves:
         return entries
     first = leaves[0]
-    frame = store.load(first.asset, first.cell)[1]
+    frame = pl.scan_parquet(store.place.pin(first.path))
     columns = frame.collect_schema()
     where = first.path if len(leaves) == 1 else store.base.joinpath(*first.asset.split("."))
     entries |= {

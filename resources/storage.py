@@ -28,6 +28,9 @@ from weft.errors import LockedError, RequestError
 SHARED = "shared"
 """Stands for the data set in the one leaf of an asset without partitions."""
 
+Stage: TypeAlias = tuple[str, str]
+"""Run id and step key: one execution of one asset body."""
+
 Leaves: TypeAlias = dict[Cell, Any]
 """Several cells of one data set: frames, or ``Table``s. As an input: all leaves of the asset for the data set."""
 
@@ -62,7 +65,7 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
     keep_bytes: int = Field(2 << 30, ge=0, description="Bytes that the earlier versions of one leaf may take.")
 
     _store: ArtifactStore | None = PrivateAttr(default=None)
-    _loaded: dict[str, list[Input]] = PrivateAttr(default_factory=dict)
+    _loaded: dict[Stage, list[Input]] = PrivateAttr(default_factory=dict)
     _written: dict[str, tuple[list[Leaf], float]] = PrivateAttr(default_factory=dict)
 
     @property
@@ -75,7 +78,7 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
                 keep_versions=self.keep_versions,
                 keep_bytes=self.keep_bytes,
             )
-            self._store.on_load = lambda read: self._note(_step_now(), read)
+            self._store.on_load = lambda read: self._note(_stage_now(), read)
         return self._store
 
     # ---- places -----------------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
             "run_id": context.run_id,
             "code_version": context.asset_spec.code_version or "",
             "config": context.step_context.op_config or {},
-            "inputs": self._loaded.get(context.step_key, []),
+            "inputs": self._loaded.get((context.run_id, context.step_key), []),
         }
         tables = obj if isinstance(obj, Mapping) else {home: obj}
         if strays := [cell.path for cell in tables if cell.dataset != home.dataset]:
@@ -152,12 +155,13 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
 
     def _load(self, context: dg.InputContext, asset: str, cell: Cell) -> pl.LazyFrame:
         leaf, frame = self.store.load(asset, cell)
-        self._note(context.step_context.step.key, Input(asset, cell.path, leaf.digest))
+        step = context.step_context
+        self._note((step.run_id, step.step.key), Input(asset, cell.path, leaf.digest))
         return frame
 
-    def _note(self, step: str | None, read: Input) -> None:
-        if step:
-            self._loaded.setdefault(step, []).append(read)
+    def _note(self, stage: Stage | None, read: Input) -> None:
+        if stage:
+            self._loaded.setdefault(stage, []).append(read)
 
 
 def _asset(context: dg.InputContext | dg.OutputContext) -> str:
@@ -170,12 +174,13 @@ def _key(context: dg.OutputContext) -> str:
     return f"{context.step_key}/{context.name}"
 
 
-def _step_now() -> str | None:
+def _stage_now() -> Stage | None:
     """The stage whose body is running; None outside of one."""
     try:
-        return dg.OpExecutionContext.get().get_step_execution_context().step.key
+        context = dg.OpExecutionContext.get()
     except dg.DagsterInvariantViolationError:
         return None
+    return context.run_id, context.get_step_execution_context().step.key
 
 
 def _rows(value: Any, asset: str) -> Any:

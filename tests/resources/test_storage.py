@@ -1,3 +1,5 @@
+import json
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -124,6 +126,24 @@ def test_what_a_body_reads_from_the_store_is_named_and_what_another_stage_read_i
     _run(storage, _asset(USERS, made), _asset("a.b", reads, u=USERS), second)
     assert storage.store.footer("a.b", SHOP)["inputs"].count(USERS) == 1
     assert storage.store.footer("z.z", SHOP)["inputs"] == "[]"
+
+
+def test_inputs_are_those_of_this_run_and_an_output_is_no_input_of_its_sibling(storage) -> None:
+    @dg.multi_asset(
+        outs={"first": dg.AssetOut(key=["a", "first"]), "second": dg.AssetOut(key=["a", "second"])},
+        deps=[USERS.split(".")],
+        partitions_def=DATASETS,
+    )
+    def pair(context, io_manager: dg.ResourceParam[ParquetStorage]):
+        table = io_manager.store.read(USERS, Cell(context.partition_key))
+        yield dg.Output(table, "first")
+        yield dg.Output(table, "second")
+
+    for key in ("shop", "cafe"):
+        _run(storage, _asset(USERS, lambda: users("ann")), pair, key=key)
+    for name in ("a.first", "a.second"):
+        inputs = json.loads(storage.store.footer(name, Cell("cafe"))["inputs"])
+        assert [(read["asset"], read["cell"]) for read in inputs] == [(USERS, "dataset=cafe")]
 
 
 def test_nothing_under_storage_is_a_pickle(storage, tmp_path) -> None:
