@@ -25,8 +25,8 @@ class Peer:
 
 
 PEERS = {
-    # RecBole 1.2.1 predates numpy 2 and pandas 3; ray 2.6.3 and thop still import pkg_resources. All have one torch; that
-    # torch.load refuses RecBole's checkpoints since 2.6 does not matter here.
+    # RecBole 1.2.1 predates numpy 2 and pandas 3; ray 2.6.3 and thop still import pkg_resources. All have one torch;
+    # that torch.load refuses RecBole's checkpoints since 2.6 does not matter here.
     "recbole": Peer(
         ("recbole==1.2.1", "torch==2.15.0", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.11.4", "setuptools==80.9.0"),
         "from recbole.model.sequential_recommender import SASRec; from recbole.data import create_dataset",
