@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 
 from assets import fitting, shown
-from assets.fitting import Attributes, Material
+from assets.fitting import Material
 from assets.model_config import config_class, settings_of
 from assets.partitions import DATASETS
 from resources.accelerator import GPU_POOL, GPU_TAGS, Accelerator
@@ -128,21 +128,24 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
     ) -> dg.Output[Leaves]:
         store = io_manager.store
         made: Leaves = {}
+        frames = {}
         for cell in cells.of(context.partition_key):
             model, attributes = fitting.load(entry, store, cell)
-            made[cell] = _ranked(model.score, entry.name, material(store, cells, cell), attributes, context)
-        return dg.Output(made, metadata=shown.of_rankings(made))
+            given = material(store, cells, cell)
+            frames[cell], seconds = _ranked(model.score, entry.name, given, context)
+            made[cell] = Table(frames[cell], {**attributes, "seconds_score": seconds})
+        return dg.Output(made, metadata=shown.of_rankings(frames))
 
     return rankings
 
 
 def _ranked(
-    score: "Scorer", system: str, given: Material, attributes: Attributes, context: dg.AssetExecutionContext
-) -> Table:
-    """Rankings with what the footer says about them; for people the seconds, for machines the digests."""
+    score: "Scorer", system: str, given: Material, context: dg.AssetExecutionContext
+) -> tuple[pl.DataFrame, str]:
+    """Rankings, and the seconds that they took."""
     started = time.monotonic()
     table = fitting.rank(score, system, given, LogProgress(context.log.info, interval=5.0))
-    return Table(table, {**attributes, "seconds_score": f"{time.monotonic() - started:.2f}"})
+    return table, f"{time.monotonic() - started:.2f}"
 
 
 @dg.multi_asset(
@@ -198,9 +201,17 @@ def oracle_rankings(
     made: Leaves = {}
     for cell in cells.of(data.dataset):
         given = material(store, cells, cell)
-        attributes = {"system": "oracle", "protocol_digest": given.protocol.digest, "config_digest": fitting.digest({}),
-                      "device": "cpu", "seconds_fit": "0", "parameters": "0"}  # fmt: skip
-        made[cell] = _ranked(oracle.score, "oracle", given, attributes, context)
+        table, seconds = _ranked(oracle.score, "oracle", given, context)
+        attributes = {
+            "system": "oracle",
+            "protocol_digest": given.protocol.digest,
+            "config_digest": fitting.digest({}),
+            "device": "cpu",
+            "seconds_fit": "0",
+            "seconds_score": seconds,
+            "parameters": "0",
+        }
+        made[cell] = Table(table, attributes)
     return made
 
 

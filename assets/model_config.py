@@ -1,7 +1,7 @@
 """The run configuration of a model, derived from its settings class, so that the Launchpad explains itself."""
 
 from enum import Enum
-from typing import Any, Literal, Optional, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import dagster as dg
 from annotated_types import Ge, Gt, Le, Lt
@@ -24,7 +24,7 @@ class ModelConfig(dg.Config):
 def config_class(entry: Entry) -> type[ModelConfig]:
     """One optional field per setting of ``entry``, with its bounds and its default in the description."""
     fields: dict[str, Any] = {
-        name: (Optional[_type(entry.name, name, field)], Field(None, description=_description(field)))
+        name: (_type(entry.name, name, field) | None, Field(None, description=_description(field)))
         for name, field in entry.settings.model_fields.items()
     }
     return create_model(f"{_camel(entry.name)}Config", __base__=ModelConfig, **fields)

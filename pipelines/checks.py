@@ -72,8 +72,8 @@ def splits_checks(
     store = io_manager.store
     wanted = {cell.of_protocol() for cell in cells.of(context.partition_key)}
     tables = {cell: store.read("interactions.splits", cell) for cell in sorted(wanted)}
-    yield _result("no_empty_split", SPLITS, tables, lambda cell, table: ", ".join(empty_splits(table)))
-    yield _result("no_target_in_own_history", SPLITS, tables, lambda cell, table: targets_in_own_history(table))
+    yield _result("no_empty_split", SPLITS, tables, lambda _, table: ", ".join(empty_splits(table)))
+    yield _result("no_target_in_own_history", SPLITS, tables, lambda _, table: targets_in_own_history(table))
     # Data that come split may be split by anything: then it is worth knowing, and no reason to stop.
     predefined = all(cell.protocol == "predefined" for cell in tables)
     yield _result(

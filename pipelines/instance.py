@@ -17,6 +17,7 @@ from assets.partitions import DATASETS
 from weft.data import registry
 
 HOST_TAG = "weft/host"
+PARTITIONS = str(DATASETS.name)
 _LIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _SLACK = 2.0
 """Seconds by which a process may seem to start after its own first event (clocks are rounded)."""
@@ -56,9 +57,9 @@ def open_instance(base: str) -> Iterator[dg.DagsterInstance]:
 def register_datasets(instance: dg.DagsterInstance, base: str) -> list[str]:
     """Makes every data set of the storage, and the built-in ones, a partition; returns their names."""
     names = registry.register_built_in(base)
-    known = set(instance.get_dynamic_partitions(DATASETS.name))
+    known = set(instance.get_dynamic_partitions(PARTITIONS))
     if new := [name for name in names if name not in known]:
-        instance.add_dynamic_partitions(DATASETS.name, new)
+        instance.add_dynamic_partitions(PARTITIONS, new)
     return names
 
 
@@ -83,9 +84,9 @@ def _is_dead(instance: dg.DagsterInstance, run_id: str) -> bool:
     records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
     for record in records:
         event = record.event_log_entry.dagster_event
-        pid = event.event_specific_data.metadata.get("pid") if event and event.event_specific_data else None
-        if pid is not None and event.step_key is None:
-            return not _lives(int(str(pid.value)), record.event_log_entry.timestamp)
+        if event is not None and event.step_key is None and "pid" in event.engine_event_data.metadata:
+            pid = int(str(event.engine_event_data.metadata["pid"].value))
+            return not _lives(pid, record.event_log_entry.timestamp)
     return False
 
 

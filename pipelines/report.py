@@ -97,9 +97,10 @@ def _statistics(store: ArtifactStore, cell: Cell, events: pl.DataFrame, items: p
         figures["rejected rows"] = store.scan("interactions.rejected", cell).select(pl.len()).collect().item()
     if store.exists("interactions.images", cell):
         figures["items with a picture"] = store.scan("interactions.images", cell).select(pl.len()).collect().item()
-    if (first := events["timestamp"].min()) is not None:
-        last = events["timestamp"].max()
-        figures["from"], figures["to"] = (f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d}" for t in (first, last))
+    times = events["timestamp"].drop_nulls()
+    if len(times):
+        days = pl.from_epoch(times.sort()).dt.strftime("%Y-%m-%d")
+        figures["from"], figures["to"] = days[0], days[-1]
     return figures
 
 

@@ -152,10 +152,10 @@ def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> 
 def _targets(job: dg.JobDefinition) -> dict[str, tuple[str, str, list[str]]]:
     """What ``--set`` may name: models, resources, and assets that have a configuration; each with its fields."""
     found: dict[str, tuple[str, str, list[str]]] = {}
-    schema = job.run_config_schema.run_config_schema_type.fields
+    schema: Any = job.run_config_schema.run_config_schema_type
     names = {f"{entry.group}__{name}": name for name, entry in MODELS.items()}
     for kind in ("ops", "resources"):
-        for key, entry in schema[kind].config_type.fields.items():
+        for key, entry in schema.fields[kind].config_type.fields.items():
             config = entry.config_type.fields.get("config")
             fields = list(getattr(getattr(config, "config_type", None), "fields", {}))
             if fields:

@@ -5,7 +5,7 @@ import logging
 import dagster as dg
 
 from assets.partitions import DATASETS
-from pipelines.instance import fail_dead_runs, storage_base
+from pipelines.instance import PARTITIONS, fail_dead_runs, storage_base
 from weft.data import registry
 
 _LOG = logging.getLogger("weft")
@@ -29,7 +29,7 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 )
 def datasets(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """What `weft datasets add` wrote, also where this instance was started without `weft`."""
-    known = set(context.instance.get_dynamic_partitions(DATASETS.name))
+    known = set(context.instance.get_dynamic_partitions(PARTITIONS))
     new = [name for name in registry.register_built_in(storage_base()) if name not in known]
     if not new:
         return dg.SkipReason("every data set is a partition")

@@ -25,11 +25,11 @@ GPU_TAGS = {"num_gpus": "1"}
 class Accelerator(dg.ConfigurableResource):
     """Where and how pooled stages compute."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU if there is one.")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
-        "auto", description="auto is bfloat16 on a GPU that has it, float32 elsewhere."
+        default="auto", description="auto is bfloat16 on a GPU that has it, float32 elsewhere."
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 leaves its default.")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of torch; 0 leaves its default.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Lets a stage end with its run: a step whose run was killed would otherwise compute on, unseen."""

@@ -12,10 +12,10 @@ class Cells(dg.ConfigurableResource):
     """The cells of a run: every combination of what is listed."""
 
     data_source: dg.ResourceDependency[DataSource]
-    protocols: list[str] = Field([], description="Names of protocols; none means the headline of the data set.")
-    variants: list[str] = Field(["full"], description="Variants of each system.")
-    seeds: list[int] = Field([0], description="Seeds of everything that is drawn.")
-    profile: str = Field("offline", description="Which models and sizes.")
+    protocols: list[str] = Field(default=[], description="Names of protocols; none means the headline of the data set.")
+    variants: list[str] = Field(default=["full"], description="Variants of each system.")
+    seeds: list[int] = Field(default=[0], description="Seeds of everything that is drawn.")
+    profile: str = Field(default="offline", description="Which models and sizes.")
 
     @field_validator("seeds")
     @classmethod

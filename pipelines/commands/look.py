@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.commands.options import Dataset, Storage, use_storage
-from resources import catalogue
+from resources import catalogue, maintenance
 from resources.accelerator import Accelerator
 from resources.artifacts import ArtifactStore
 from resources.provenance import library_versions
 from weft.cells import Cell
 from weft.data import registry
-from weft.errors import RequestError, WeftError
+from weft.errors import RequestError
 from weft.models.registry import MODELS
 
 
@@ -118,14 +118,14 @@ def doctor(storage: Storage = None) -> None:
     for name, value in library_versions().items():
         console.print(f"{name} {value}", highlight=False)
     console.print(f"accelerator: {Accelerator().name()}", highlight=False)
-    store, wrong = ArtifactStore(base), 0
-    leaves = store.leaves()
-    for leaf in leaves:
-        try:
-            store.verify(leaf)
-        except WeftError as error:
-            wrong += 1
-            console.print(f"[red]wrong:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-    console.print(f"storage {base}: {len(leaves)} artifacts verified, {wrong} wrong", highlight=False, soft_wrap=True)
-    if wrong:
+    store = ArtifactStore(base)
+    damaged = 0
+    for problem in maintenance.doctor(store):
+        damaged += problem.damage
+        mark = "[red]wrong:[/red]" if problem.damage else "[yellow]untidy:[/yellow]"
+        told = f"{mark} {escape(problem.what)}\n  → {escape(problem.remedy)}"
+        console.print(told, highlight=False, soft_wrap=True)
+    told = f"storage {base}: {len(store.leaves())} artifacts verified, {damaged} wrong"
+    console.print(told, highlight=False, soft_wrap=True)
+    if damaged:
         raise typer.Exit(1)
