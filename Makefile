@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# numpy and torch both start a pool per process; the tests run two processes on two cores.
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help run test test-slow verify ui lint lock bench clean
@@ -32,7 +31,7 @@ run: .venv/.installed
 	$(BIN)/weft report
 
 test: .venv/.installed
-	$(PYTEST) -m "not slow and not verify"
+	$(PYTEST) -n 2 --dist loadfile -m "not slow and not verify"
 
 test-slow: .venv/.installed
 	$(PYTEST) -m slow
