@@ -19,6 +19,7 @@ import duckdb
 from benchmarks.machine import save
 
 BOUND, TARGET = 0.170, 0.182
+SYSTEMS = "popularity,recent_popularity,itemknn,sasrec"
 QUESTION = """
 select system, metric, k, split, value, ci_low, ci_high, n from reports.metrics
 where dataset = 'ml-1m' and protocol = 'leave_one_out' and slice = 'all'
@@ -38,7 +39,7 @@ def main() -> None:
     weft = [str(Path(sys.executable).parent / "weft")]
     start = time.perf_counter()
     subprocess.run(
-        [*weft, "run", "--dataset", "ml-1m", "--source", arguments.source, "--systems", "popularity,recent_popularity,itemknn,sasrec",
+        [*weft, "run", "--dataset", "ml-1m", "--source", arguments.source, "--systems", SYSTEMS,
          "--seeds", arguments.seed, "--storage", storage],
         check=True,
     )  # fmt: skip
