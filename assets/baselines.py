@@ -78,8 +78,8 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
         outs=outs,
         deps=[SPLITS, *SIZES],
         partitions_def=DATASETS,
-        pool=GPU_POOL if entry.accelerated else None,
-        op_tags=GPU_TAGS if entry.accelerated else None,
+        pool=GPU_POOL,
+        op_tags=GPU_TAGS,
     )
     def fit(
         context: dg.AssetExecutionContext,
@@ -94,7 +94,7 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
         for cell in cells.of(dataset):
             work = fitting.work_folder(store, asset, cell, settings, CODE_VERSION)
             runtime = accelerator.runtime(int(cell.seed or 0), work, context.log)
-            device = accelerator.name() if entry.accelerated else "cpu"
+            device = accelerator.name() if iterated else "cpu"
             fitted[cell] = fitting.fit(entry, settings, material(store, cells, cell), runtime, device)
             works.append(work)
         metadata = shown.of_fit(fitted)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, str]
 
-_CARRIED = ("system", "protocol_digest", "config_digest", "settings", "device", "seconds_fit", "parameters")
+_CARRIED = ("system", "protocol_digest", "config_digest", "settings", "device", "seconds_fit", "peak_mb", "parameters")
 """What every leaf that comes from a fit says about that fit."""
 
 
@@ -97,12 +98,21 @@ def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runt
             "config_digest": digest(settings.model_dump(mode="json")),
             "device": device,
             "seconds_fit": f"{time.monotonic() - started:.2f}",
+            "peak_mb": f"{_peak_mb():.0f}",
             "parameters": str(sum(array.size for array in tensors.values())),
         },
     )
     if runtime.work is not None:
         _finish(runtime.work, fitted)
     return fitted
+
+
+def _peak_mb() -> float:
+    """Highest resident size of this process so far, in MB (getrusage counts kilobytes on Linux, bytes on a Mac)."""
+    import resource  # noqa: PLC0415 - Unix only
+
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def load(entry: Entry, store: ArtifactStore, cell: Cell) -> "tuple[Model, Attributes]":

@@ -10,6 +10,7 @@ from tests.models import contracts as c
 from weft.evaluation.ranking import top_k
 from weft.models.base import Model
 from weft.models.registry import MODELS
+from weft.models.settings import FitSettings
 
 pytestmark = pytest.mark.parametrize("name", MODELS)
 
@@ -54,7 +55,7 @@ def test_what_comes_later_does_not_change_the_score_of_a_prefix(name: str, fitte
 
 def test_the_seed_decides_everything(name: str, fitted: dict[str, Model]) -> None:
     c.assert_same_tensors(fitted[name], _fitted(name))
-    if MODELS[name].accelerated:
+    if issubclass(MODELS[name].settings, FitSettings):
         with pytest.raises(AssertionError):
             c.assert_same_tensors(fitted[name], _fitted(name, seed=1))
 

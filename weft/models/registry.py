@@ -23,7 +23,6 @@ class Entry:
         target: ``module:Class`` of the model.
         settings: Class of its settings.
         group: Asset group it is filed under.
-        accelerated: Its fit takes a slot of the ``gpu`` pool.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Entry:
     target: str
     settings: type[s.ModelSettings]
     group: str = "baselines"
-    accelerated: bool = False
 
     def build(self, settings: s.ModelSettings) -> Model:
         """An unfitted model."""
@@ -53,7 +51,7 @@ MODELS: dict[str, Entry] = {
         Entry("itemknn", "Items that share users with the history (shrunken cosine)", "weft.models.itemknn:ItemKNN",
               s.ItemKNNSettings),
         Entry("sasrec", "Causal transformer over the history (Kang & McAuley 2018)", "weft.models.sasrec:SASRec",
-              s.SASRecSettings, group="behaviour", accelerated=True),
+              s.SASRecSettings, group="behaviour"),
     ]
 }  # fmt: skip
 
