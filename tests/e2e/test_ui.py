@@ -1,0 +1,175 @@
+"""A person at the web UI of a fresh storage: looks around, and materialises the leaderboard from the browser."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from resources.artifacts import ArtifactStore
+from weft.cells import Cell
+from weft.data import registry
+
+selenium = pytest.importorskip("selenium", reason="the browser tests need selenium")
+
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="there is no chromium"),
+]
+
+REPOSITORY = Path(__file__).parents[2]
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+         "--window-size=1600,1100"]  # fmt: skip
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], seconds: float, what: str) -> T:
+    """The first true answer; answers that fail while a page is being drawn count as none."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if found := look():
+                return found
+        except (WebDriverException, OSError):
+            pass
+        time.sleep(0.5)
+    pytest.fail(f"{what} did not happen within {seconds:.0f} s")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """A fresh storage whose storefront is the smallest."""
+    folder = tmp_path / "storage"
+    registry.save(str(folder), registry.specify(str(folder), "storefront", settings={"preset": "tiny"}))
+    return folder
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(params=["weft ui", "dagster dev"])
+def address(request: pytest.FixtureRequest, storage: Path, tmp_path: Path) -> Iterator[str]:
+    """A running web server with its daemon, started either way."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = {
+        "weft ui": ["-m", "pipelines.cli", "ui", "--port", str(port), "--storage", str(storage)],
+        "dagster dev": ["-m", "dagster", "dev", "-p", str(port)],
+    }[request.param]
+    environment = {**os.environ, "WEFT_STORAGE": str(storage)}
+    environment.pop("DAGSTER_HOME", None)
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: urllib.request.urlopen(f"{url}/server_info", timeout=2).status == 200, 120, "the start")
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def click(browser: webdriver.Chrome, text: str, seconds: float = 60) -> None:
+    """Clicks the button that says ``text``."""
+    path = f"//button[not(@disabled)][contains(normalize-space(.), '{text}')]"
+    eventually(
+        lambda: [e.click() or e for e in browser.find_elements(By.XPATH, path)[:1] if e.is_displayed()], seconds, text
+    )
+
+
+def says(browser: webdriver.Chrome, *texts: str) -> bool:
+    body = browser.find_element(By.TAG_NAME, "body").text
+    return all(text in body for text in texts)
+
+
+def test_the_leaderboard_is_materialised_from_the_browser(
+    address: str, browser: webdriver.Chrome, storage: Path, tmp_path: Path
+) -> None:
+    # What there is: groups with their assets, descriptions and kinds.
+    browser.get(f"{address}/asset-groups")
+    groups = ("interactions", "behaviour", "baselines", "reports", "serving")
+    eventually(lambda: says(browser, *groups), 90, "the groups")
+    browser.save_screenshot(tmp_path / "1-groups.png")
+    browser.get(f"{address}/assets/reports/leaderboard")
+    eventually(lambda: says(browser, "Test figures of every system", "Polars", "Parquet"), 60, "the asset's page")
+    browser.save_screenshot(tmp_path / "2-asset.png")
+
+    # Everything that the leaderboard needs, for one data set.
+    location = eventually(lambda: location_of(address), 60, "the code location")
+    eventually(lambda: "storefront" in partitions(address), 60, "the registration of data sets")
+    browser.get(f"{address}/locations/{location}/jobs/all_systems")
+    click(browser, "Materialize all")
+    eventually(
+        lambda: browser.find_element(By.XPATH, "//*[text()='Select a partition or create one']").click() or True,
+        60,
+        "the dialog",
+    )
+    eventually(
+        lambda: browser.find_element(By.XPATH, "//*[text()='storefront']").click() or True,
+        60,
+        "the choice of partitions",
+    )
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    browser.save_screenshot(tmp_path / "3-launch.png")
+    click(browser, "Launch")
+    browser.save_screenshot(tmp_path / "4-launched.png")
+
+    store = ArtifactStore(storage)
+    eventually(lambda: store.exists("reports.leaderboard", Cell("storefront")), 300, "the leaderboard")
+    systems = set(store.read("reports.leaderboard", Cell("storefront"))["system"])
+    assert systems == {"popularity", "recent_popularity", "itemknn", "sasrec", "oracle"}
+    browser.get(f"{address}/runs")
+    eventually(lambda: says(browser, "Success"), 120, "the end of the run")
+    browser.save_screenshot(tmp_path / "5-runs.png")
+    browser.get(f"{address}/assets/reports/leaderboard?partition=storefront")
+    eventually(lambda: says(browser, "storefront"), 60, "the materialised asset")
+    browser.save_screenshot(tmp_path / "6-leaderboard.png")
+
+
+def ask(address: str, query: str) -> dict:
+    request = urllib.request.Request(
+        f"{address}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+def location_of(address: str) -> str:
+    return ask(address, "{repositoriesOrError{... on RepositoryConnection{nodes{location{name}}}}}")[
+        "repositoriesOrError"]["nodes"][0]["location"]["name"]  # fmt: skip
+
+
+def partitions(address: str) -> list[str]:
+    query = '{assetNodeOrError(assetKey:{path:["reports","leaderboard"]}){... on AssetNode{partitionKeys}}}'
+    return ask(address, query)["assetNodeOrError"]["partitionKeys"]
