@@ -51,8 +51,8 @@ def main() -> None:
     leaf = next(storage.glob(f"behaviour/sasrec/dataset=ml-1m/**/seed={arguments.seed}/data.parquet"))
     history = leaf.as_posix().replace("/behaviour/sasrec/", "/behaviour/sasrec_history/")
     with duckdb.connect() as connection:
-        footer = dict(connection.execute("select key::varchar, value::varchar from parquet_kv_metadata(?)",
-                                         [str(leaf)]).fetchall())  # fmt: skip
+        entries = connection.execute("select key::varchar, value::varchar from parquet_kv_metadata(?)", [str(leaf)])
+        footer = {name.removeprefix("weft."): value for name, value in entries.fetchall()}
         epochs = connection.execute("select count(*), max(epoch) filter (where best) from read_parquet(?)",
                                     [history]).fetchone()  # fmt: skip
     value = next(r["value"] for r in rows if (r["system"], r["metric"], r["split"]) == ("sasrec", "ndcg", "test"))

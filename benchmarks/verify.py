@@ -25,8 +25,10 @@ def quality_over_seeds(source: Path) -> bool:
     values, held = {}, True
     for seed in SEEDS:
         command = [sys.executable, "-m", "benchmarks.quality_ml1m", "--source", source, "--seed", seed]
+        (RESULTS / "quality_ml1m.json").unlink(missing_ok=True)  # a run that fails must not leave the last one's figure
         held &= subprocess.run(command, check=False).returncode == 0
-        values[seed] = json.loads((RESULTS / "quality_ml1m.json").read_text())["ndcg_10"]
+        if (RESULTS / "quality_ml1m.json").exists():
+            values[seed] = json.loads((RESULTS / "quality_ml1m.json").read_text())["ndcg_10"]
     print(f"kept in {save('quality_ml1m_seeds', {'ndcg_10': values, 'holds': held})}")
     return held
 
