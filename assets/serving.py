@@ -3,6 +3,8 @@
 Not here: how items are chosen (``weft/recommend.py``).
 """
 
+import json
+
 import dagster as dg
 import polars as pl
 from pydantic import Field
@@ -23,7 +25,7 @@ BEST = "best"
 class ServingConfig(dg.Config):
     """What to serve."""
 
-    system: str = Field(BEST, description="A model's name, or best: highest NDCG@10 on validation among those fitted.")
+    system: str = Field(BEST, description="A model's name, or best: the highest NDCG@10 on validation.")
     n: int = Field(20, ge=1, le=1000, description="Items per user.")
 
 
@@ -43,7 +45,7 @@ def recommendations(
     cells: Cells,
     io_manager: dg.ResourceParam[ParquetStorage],
 ) -> Table:
-    """Loads the chosen model of the headline cell and scores every user's whole history."""
+    """Loads the chosen model and scores every user's whole history."""
     from weft.recommend import recommend  # noqa: PLC0415 - imports torch
 
     store, data = io_manager.store, Cell(context.partition_key)
@@ -63,29 +65,37 @@ def recommendations(
 
 
 def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tuple[str, Cell]:
-    """The model to serve and the cell of its fit: the run's first cell in which it was fitted.
+    """The fit to serve: of the wanted systems, the one with the highest NDCG@10 on validation under the headline.
+
+    A fit whose splits have changed since counts no longer: its figures are about yesterday's data.
 
     Raises:
         RequestError: If there is no such system.
         MissingArtifactError: If nothing fits.
     """
-    wanted = cells.of(dataset)
-    if system != BEST:
-        cell = next((c for c in wanted if store.exists(f"{entry(system).group}.{system}", c)), None)
-        if cell is None:
-            raise MissingArtifactError(
-                f"{system} has not been fitted for {wanted[0].path}", f"weft run --systems {system}"
-            )
-        return system, cell
-    first = wanted[0]
+    wanted = list(MODELS) if system == BEST else [entry(system).name]
+    protocols = list(dict.fromkeys([cells.headline(dataset), *(str(cell.protocol) for cell in cells.of(dataset))]))
     figures = (
         store.read("reports.metrics", Cell(dataset))
+        .filter(pl.col("system").is_in(wanted), pl.col("protocol").is_in(protocols))
         .filter(split="validation", metric="ndcg", k=10, slice="all")
-        .filter(protocol=first.protocol, variant=first.variant, profile=first.profile, seed=first.seed)
-        .filter(pl.col("system").is_in(list(MODELS)))
-        .sort("value", "system", descending=[True, False], nulls_last=True)
+        .with_columns(
+            preference=pl.col("protocol").replace_strict(dict(zip(protocols, range(len(protocols)), strict=True)))
+        )
+        .sort("preference", "value", "system", "seed", descending=[False, True, False, False], nulls_last=True)
     )
-    for name in figures["system"]:
-        if store.exists(f"{MODELS[name].group}.{name}", first):
-            return name, first
-    raise MissingArtifactError(f"no model has been fitted for {first.path}", f"weft run --dataset {dataset}")
+    for row in figures.iter_rows(named=True):
+        cell = Cell(dataset, row["protocol"], row["profile"], row["variant"], row["seed"])
+        if _is_fresh(store, f"{MODELS[row['system']].group}.{row['system']}", cell):
+            return row["system"], cell
+    raise MissingArtifactError(f"{system}: no model fits the present splits of {dataset}", "fit one first")
+
+
+def _is_fresh(store: ArtifactStore, asset: str, cell: Cell) -> bool:
+    """Whether the leaf exists and was made from the splits that stand now."""
+    splits = cell.of_protocol()
+    if not store.exists(asset, cell) or not store.exists("interactions.splits", splits):
+        return False
+    present = ["interactions.splits", splits.path, store.digest("interactions.splits", splits)]
+    inputs = json.loads(store.footer(asset, cell)["inputs"])
+    return present in [[read["asset"], read["cell"], read["digest"]] for read in inputs]

@@ -24,18 +24,7 @@ ASSETS = dg.load_assets_from_modules([interactions, baselines, reports, serving]
 EXECUTOR = dg.multiprocess_executor.configured(
     {
         "max_concurrent": 2,
-        # One server imports torch once; every step is a fork of it and starts at once.
-        "start_method": {
-            "forkserver": {
-                "preload_modules": [
-                    "pipelines.cli",
-                    "pipelines.definitions",
-                    "torch",
-                    "lightning_fabric",
-                    "weft.models.sasrec",
-                ]
-            }
-        },
+        "start_method": {"forkserver": {"preload_modules": ["pipelines.preload"]}},
     }
 )
 

@@ -24,8 +24,12 @@ BASELINES = of_systems(*(entry.name for entry in MODELS.values() if entry.group 
 
 JOBS = [
     dg.define_asset_job("ingest", INGEST, description="From raw files to splits."),
-    dg.define_asset_job("baselines", INGEST | BASELINES | REPORTS, description="Popularity, ItemKNN, oracle; the reports."),
-    dg.define_asset_job("sasrec", INGEST | of_systems("sasrec") | REPORTS, description="SASRec, its vectors; the reports."),
+    dg.define_asset_job(
+        "baselines", INGEST | BASELINES | REPORTS, description="Popularity, ItemKNN, oracle; the reports."
+    ),
+    dg.define_asset_job(
+        "sasrec", INGEST | of_systems("sasrec") | REPORTS, description="SASRec, its vectors; the reports."
+    ),
     dg.define_asset_job("all_systems", dg.AssetSelection.all(), description="Everything, for one data set."),
     dg.define_asset_job(
         "nightly_retrain",

@@ -135,7 +135,9 @@ def run_config(wanted: Request) -> dict[str, Any]:
 
 def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> tuple[bool, Seen]:
     """Runs the job ``all_systems`` for the request's assets, shown live. Returns whether it succeeded."""
-    selection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS | jobs.SERVING
+    selection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS
+    if any(system in MODELS for system in wanted.systems):  # the oracle alone cannot serve anybody
+        selection |= jobs.SERVING
     keys = selection.resolve(jobs.all_systems().asset_layer.asset_graph)
     tags = {PARTITION_TAG: wanted.dataset, INVOCATION_TAG: uuid.uuid4().hex, HOST_TAG: socket.gethostname()}
     with Follower(instance, {INVOCATION_TAG: tags[INVOCATION_TAG]}, console) as follower:

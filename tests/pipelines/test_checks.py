@@ -13,8 +13,10 @@ def splits(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
     for row in rows:
         for name, value in zip(columns, row, strict=True):
             columns[name].append(value)
-    frame = pl.DataFrame(columns).with_row_index("row").with_columns(
-        rating=None, target=pl.col("split").is_in(["validation", "test"])
+    frame = (
+        pl.DataFrame(columns)
+        .with_row_index("row")
+        .with_columns(rating=None, target=pl.col("split").is_in(["validation", "test"]))
     )
     return Splits.cast(frame.select(list(Splits.columns())))
 
