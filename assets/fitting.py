@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from resources import weights
 from resources.artifacts import ArtifactStore
 from weft.cells import Cell
 from weft.data.sequences import Events, Queries
+from weft.errors import WeftError
 from weft.evaluation.protocols import Protocol, seen_in_training, tied_time
 from weft.models.registry import Entry
 from weft.models.settings import ModelSettings
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, str]
 
-_CARRIED = ("system", "protocol_digest", "config_digest", "settings", "device", "seconds_fit", "peak_mb", "parameters")
+_CARRIED = (
+    "system", "protocol_digest", "splits_digest", "n_items", "config_digest", "settings", "device", "seconds_fit",
+    "peak_mb", "parameters",
+)  # fmt: skip
 """What every leaf that comes from a fit says about that fit."""
 
 
@@ -50,8 +55,18 @@ class Material:
 
     protocol: Protocol
     splits: pl.DataFrame
+    splits_digest: str
     n_users: int
     n_items: int
+
+    @property
+    def attributes(self) -> Attributes:
+        """What every leaf that is made from it says about it; ``is_current`` reads it."""
+        return {
+            "protocol_digest": self.protocol.digest,
+            "splits_digest": self.splits_digest,
+            "n_items": str(self.n_items),
+        }
 
     @property
     def events(self) -> Events:
@@ -84,16 +99,15 @@ def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runt
         return found
     started = time.monotonic()
     model = entry.build(settings)
-    history = model.fit(
-        material.events, material.protocol.task(material.splits, "validation", material.n_items), runtime
-    )
+    validation = material.protocol.task(material.splits, "validation", material.n_items)
+    history = model.fit(material.events, validation if len(validation.queries) else None, runtime)
     tensors = model.tensors()
     fitted = Fitted(
         weights=weights.to_table(tensors),
         history=history,
         attributes={
             "system": entry.name,
-            "protocol_digest": material.protocol.digest,
+            **material.attributes,
             "settings": settings.model_dump_json(),
             "config_digest": digest(settings.model_dump(mode="json")),
             "device": device,
@@ -120,12 +134,39 @@ def load(entry: Entry, store: ArtifactStore, cell: Cell) -> "tuple[Model, Attrib
 
     Raises:
         MissingArtifactError: If it has not been fitted.
+        WeftError: If the data have changed since.
     """
     asset = f"{entry.group}.{entry.name}"
     tensors = weights.from_table(store.read(asset, cell))
     footer = store.footer(asset, cell)
+    if not is_current(store, cell, footer):
+        raise WeftError(
+            f"{asset} of {cell.path} was fitted on other data than stand in storage now",
+            f"fit it again: weft run --dataset {cell.dataset} --systems {entry.name}",
+        )
     settings = entry.settings.model_validate_json(footer["settings"])
-    return entry.load_class().load(settings, tensors), {name: footer[name] for name in _CARRIED}
+    return entry.load_class().load(settings, tensors), {name: footer.get(name, "") for name in _CARRIED}
+
+
+def is_current(store: ArtifactStore, cell: Cell, footer: Mapping[str, str]) -> bool:
+    """Whether a leaf with this footer was made from the splits and the catalogue that stand in storage now.
+
+    True where storage holds no splits: then there is nothing that it could be older than.
+    """
+    splits, data = cell.of_protocol(), cell.of_dataset()
+    if not store.exists("interactions.splits", splits):
+        return True
+    if footer.get("splits_digest") != store.digest("interactions.splits", splits):
+        return False
+    sizes = [leaf.rows for leaf in store.leaves("interactions.items", dataset=data.dataset)]
+    return not sizes or footer.get("n_items") == str(sizes[0])
+
+
+def lacks(entry: Entry, material: Material) -> str:
+    """What the model needs and the data set does not have; empty where it can work."""
+    if entry.needs_times and material.splits["timestamp"].null_count():
+        return "timestamps"
+    return ""
 
 
 def rank(score: "Scorer", system: str, material: Material, progress: Progress) -> pl.DataFrame:

@@ -3,8 +3,6 @@
 Not here: how items are chosen (``weft/recommend.py``).
 """
 
-import json
-
 import dagster as dg
 import polars as pl
 from pydantic import Field
@@ -67,9 +65,10 @@ def recommendations(
 def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tuple[str, Cell]:
     """The fit to serve: of the wanted systems, the one with the highest NDCG@10 on validation under the headline.
 
-    A fit whose splits have changed since counts no longer: its figures are about yesterday's data.
+    Data without a validation part are served by NDCG@10 on test. A fit whose splits have changed since counts no longer: its figures are about yesterday's data.
 
-    Raises:
+    Data without a validation part are served by NDCG@10 on test. A fit whose splits have changed since counts no longer:
+    its figures are about yesterday's data.
         RequestError: If there is no such system.
         MissingArtifactError: If nothing fits.
     """
@@ -78,24 +77,27 @@ def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tup
     figures = (
         store.read("reports.metrics", Cell(dataset))
         .filter(pl.col("system").is_in(wanted), pl.col("protocol").is_in(protocols))
-        .filter(split="validation", metric="ndcg", k=10, slice="all")
+        .filter(metric="ndcg", k=10, slice="all")
         .with_columns(
-            preference=pl.col("protocol").replace_strict(dict(zip(protocols, range(len(protocols)), strict=True)))
+            preference=pl.col("protocol").replace_strict(dict(zip(protocols, range(len(protocols)), strict=True))),
+            fallback=pl.col("split") != "validation",  # data without a validation part have figures on test alone
         )
-        .sort("preference", "value", "system", "seed", descending=[False, True, False, False], nulls_last=True)
+        .sort(
+            "preference",
+            "fallback",
+            "value",
+            "system",
+            "seed",
+            descending=[False, False, True, False, False],
+            nulls_last=True,
+        )
     )
     for row in figures.iter_rows(named=True):
         cell = Cell(dataset, row["protocol"], row["profile"], row["variant"], row["seed"])
-        if _is_fresh(store, f"{MODELS[row['system']].group}.{row['system']}", cell):
+        asset = f"{MODELS[row['system']].group}.{row['system']}"
+        if store.exists(asset, cell) and fitting.is_current(store, cell, store.footer(asset, cell)):
             return row["system"], cell
+        dg.get_dagster_logger().warning(
+            "%s %s is not served: the data have changed since; fit it again", asset, cell.path
+        )
     raise MissingArtifactError(f"{system}: no model fits the present splits of {dataset}", "fit one first")
-
-
-def _is_fresh(store: ArtifactStore, asset: str, cell: Cell) -> bool:
-    """Whether the leaf exists and was made from the splits that stand now."""
-    splits = cell.of_protocol()
-    if not store.exists(asset, cell) or not store.exists("interactions.splits", splits):
-        return False
-    present = ["interactions.splits", splits.path, store.digest("interactions.splits", splits)]
-    inputs = json.loads(store.footer(asset, cell)["inputs"])
-    return present in [[read["asset"], read["cell"], read["digest"]] for read in inputs]

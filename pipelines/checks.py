@@ -4,7 +4,8 @@ Not here: the schema, which the storage checks on every write.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 import polars as pl
@@ -24,6 +25,14 @@ _ONE_CLOCK = {"global_time"}
 """Protocols with one cut in time for everybody; elsewhere before and after are per user."""
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a check found in one cell, and whether it is reason to stop or only worth knowing."""
+
+    what: str
+    stops: bool = True
+
+
 def empty_splits(splits: pl.DataFrame) -> list[str]:
     """The parts without a row, and the evaluated parts without a target."""
     held = splits.group_by("split").agg(rows=pl.len(), targets=pl.col("target").sum())
@@ -33,10 +42,17 @@ def empty_splits(splits: pl.DataFrame) -> list[str]:
 
 
 def targets_in_own_history(splits: pl.DataFrame) -> int:
-    """Targets that stand a second time, with the same user, item and time, in their own history."""
-    moment = ["user", "item", "timestamp"]
-    twice = splits.filter(pl.col("split") != "unused").filter(pl.col("timestamp").is_not_null())
-    return twice.filter(pl.col("target") & (pl.int_range(pl.len()).over(moment) > 0)).height
+    """Targets whose own row stands in their history: it is there twice, or a later row of the user comes first."""
+    visible = splits.filter(pl.col("split") != "unused")
+    own = pl.col("row") == visible.sort("user", "timestamp", "row")["row"]
+    return visible.filter(pl.col("target") & (~own | (pl.len().over("row") > 1))).height
+
+
+def targets_taken_before_in_the_same_second(splits: pl.DataFrame) -> int:
+    """Targets whose item the user took in the same second already (rated twice, two of a kind): easy to guess."""
+    dated = splits.filter((pl.col("split") != "unused") & pl.col("timestamp").is_not_null())
+    again = pl.int_range(pl.len()).over("user", "item", "timestamp") > 0
+    return dated.filter(pl.col("target") & again).height
 
 
 def future_rows_in_training(splits: pl.DataFrame, protocol: str) -> int:
@@ -59,7 +75,7 @@ def _spec(name: str, asset: dg.AssetKey, description: str) -> dg.AssetCheckSpec:
 
 @dg.multi_asset_check(
     specs=[
-        _spec("no_empty_split", SPLITS, "Every part has rows, and validation and test have targets."),
+        _spec("no_empty_split", SPLITS, "There are rows to train on, and targets in validation and test."),
         _spec("no_target_in_own_history", SPLITS, "No target event stands in its own history."),
         _spec("no_future_in_training", SPLITS, "No training row comes after what is held out."),
     ],
@@ -72,17 +88,28 @@ def splits_checks(
     store = io_manager.store
     wanted = {cell.of_protocol() for cell in cells.of(context.partition_key)}
     tables = {cell: store.read("interactions.splits", cell) for cell in sorted(wanted)}
-    yield _result("no_empty_split", SPLITS, tables, lambda _, table: ", ".join(empty_splits(table)))
-    yield _result("no_target_in_own_history", SPLITS, tables, lambda _, table: targets_in_own_history(table))
+    yield _result("no_empty_split", SPLITS, {cell: _emptiness(table) for cell, table in tables.items()})
+    own = {cell: _count(targets_in_own_history(table)) for cell, table in tables.items()}
+    again = sum(targets_taken_before_in_the_same_second(table) for table in tables.values())
+    yield _result("no_target_in_own_history", SPLITS, own, taken_before_in_the_same_second=again)
     # Data that come split may be split by anything: then it is worth knowing, and no reason to stop.
-    predefined = all(cell.protocol == "predefined" for cell in tables)
+    late = {cell: future_rows_in_training(table, str(cell.protocol)) for cell, table in tables.items()}
     yield _result(
         "no_future_in_training",
         SPLITS,
-        tables,
-        lambda cell, table: future_rows_in_training(table, str(cell.protocol)),
-        severity=dg.AssetCheckSeverity.WARN if predefined else dg.AssetCheckSeverity.ERROR,
+        {cell: _count(rows, stops=cell.protocol != "predefined") for cell, rows in late.items()},
     )
+
+
+def _emptiness(splits: pl.DataFrame) -> Finding | None:
+    """What lacks: one evaluated part may, as in data that come as train and test."""
+    empty = empty_splits(splits)
+    if not empty:
+        return None
+    if "train" in empty or len(empty) > 1:
+        return Finding(f"nothing in {', '.join(empty)}")
+    without = "early stopping is off" if empty == ["validation"] else "nothing is measured on test"
+    return Finding(f"nothing in {empty[0]}: {without}", stops=False)
 
 
 def _coverage(key: dg.AssetKey) -> dg.AssetChecksDefinition:
@@ -96,15 +123,17 @@ def _coverage(key: dg.AssetKey) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
     ) -> Iterable[dg.AssetCheckResult]:
         store = io_manager.store
-        tables = {cell: store.read(".".join(key.path), cell) for cell in cells.of(context.partition_key)}
 
-        def missing(cell: Cell, table: pl.DataFrame) -> int:
+        def look(cell: Cell) -> Finding | None:
+            if not store.exists(".".join(key.path), cell):  # its step has said why, for example for want of timestamps
+                return Finding("was not made", stops=False)
             splits = store.scan("interactions.splits", cell.of_protocol())
             asked = splits.filter("target").select(pl.col("split").cast(pl.String), query="row").collect()
-            ranked = table.select(pl.col("split").cast(pl.String), "query")
-            return asked.join(ranked, on=["split", "query"], how="anti").height + len(ranked) - ranked.n_unique()
+            ranked = store.read(".".join(key.path), cell).select(pl.col("split").cast(pl.String), "query")
+            lacking = asked.join(ranked, on=["split", "query"], how="anti").height
+            return _count(lacking + len(ranked) - ranked.n_unique())
 
-        yield _result("every_target_is_ranked", key, tables, missing)
+        yield _result("every_target_is_ranked", key, {cell: look(cell) for cell in cells.of(context.partition_key)})
 
     return coverage
 
@@ -132,21 +161,22 @@ def every_user_is_served(
     )
 
 
-def _result(
-    name: str,
-    key: dg.AssetKey,
-    tables: Mapping[Cell, pl.DataFrame],
-    look: Callable[[Cell, pl.DataFrame], int | str],
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
-) -> dg.AssetCheckResult:
-    """Passed if ``look`` finds nothing in any cell; else says what it found where."""
-    found = {cell: look(cell, table) for cell, table in tables.items()}
-    bad = {cell.path: what for cell, what in found.items() if what}
-    told = "; ".join(f"{path}: {what}" for path, what in bad.items())
+def _count(number: int, *, stops: bool = True) -> Finding | None:
+    return Finding(str(number), stops) if number else None
+
+
+def _result(name: str, key: dg.AssetKey, found: Mapping[Cell, Finding | None], **metadata: int) -> dg.AssetCheckResult:
+    """Passed if nothing was found in any cell; else says what was found where. An error if any finding is one."""
+    bad = {cell: finding for cell, finding in found.items() if finding}
+    stops = any(finding.stops for finding in bad.values())
     return dg.AssetCheckResult(
-        passed=not bad, check_name=name, asset_key=key, severity=severity, description=told or "holds",
-        metadata={"cells": len(tables)},
-    )  # fmt: skip
+        passed=not bad,
+        check_name=name,
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.ERROR if stops or not bad else dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{cell.path}: {finding.what}" for cell, finding in bad.items()) or "holds",
+        metadata={"cells": len(found), **metadata},
+    )
 
 
 CHECKS = [splits_checks, *(_coverage(key) for key in RANKINGS), every_user_is_served]

@@ -3,7 +3,12 @@
 import polars as pl
 import pytest
 
-from pipelines.checks import empty_splits, future_rows_in_training, targets_in_own_history
+from pipelines.checks import (
+    empty_splits,
+    future_rows_in_training,
+    targets_in_own_history,
+    targets_taken_before_in_the_same_second,
+)
 from weft.schemas import Splits
 
 
@@ -39,8 +44,19 @@ def test_a_split_without_targets_is_named_even_if_it_has_rows() -> None:
     assert empty_splits(splits(*GOOD).with_columns(target=pl.col("split") == "test")) == ["validation"]
 
 
-def test_a_target_that_stands_twice_is_found() -> None:
-    assert targets_in_own_history(splits((1, 3, 30, "train"), *GOOD)) == 1
+def test_a_target_whose_row_stands_twice_is_found() -> None:
+    table = splits(*GOOD)
+    assert targets_in_own_history(pl.concat([table, table[2:]])) == 2
+
+
+def test_a_target_with_a_later_row_before_it_is_found() -> None:
+    assert targets_in_own_history(splits(*GOOD).reverse()) > 0
+
+
+def test_rating_an_item_twice_in_one_second_is_counted_and_no_error() -> None:
+    table = splits(*GOOD[:2], (1, 3, 30, "train"), (1, 3, 30, "test"))
+    assert targets_in_own_history(table) == 0
+    assert targets_taken_before_in_the_same_second(table) == 1
 
 
 def test_taking_an_item_again_later_is_no_target_in_its_own_history() -> None:
