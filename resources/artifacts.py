@@ -152,13 +152,13 @@ class ArtifactStore:
         standing = self._standing(self.path(asset, cell))
         return standing.content if standing else self._verified(asset, cell)[1].content
 
-    def verify(self, leaf: Leaf) -> None:
-        """Reads the whole file.
+    def verify(self, leaf: Leaf, at: UPath | None = None) -> None:
+        """Reads the whole file, or its second name ``at``.
 
         Raises:
             IntegrityError: If it is not what was written; names the file.
         """
-        self._verified(leaf.asset, leaf.cell)
+        self._verified(leaf.asset, leaf.cell, at)
 
     @contextmanager
     def reading(self) -> Iterator[list[Input]]:
@@ -291,13 +291,13 @@ class ArtifactStore:
             return next((written for written in named.values() if written.sha256 == found), None)
         return None
 
-    def _verified(self, asset: str, cell: Cell) -> tuple[Path, Written]:
+    def _verified(self, asset: str, cell: Cell, at: UPath | None = None) -> tuple[Path, Written]:
         """A pinned file whose SHA-256 is one that was named for it."""
         path = self.path(asset, cell)
         named, before = self._named(path), None
         while named != before:  # a writer may have replaced the file between its digests and its bytes
             try:
-                pinned = self.place.pin(path)
+                pinned = self.place.pin(at or path)
             except FileNotFoundError:
                 raise self._missing(asset, cell) from None
             found = parquet.sha256(pinned)

@@ -5,13 +5,14 @@ with a typed view per width (``item_embeddings_64``). What has not been made yet
 The file holds nothing but views: it is built aside and replaced whole, so nobody who has it open is in the way,
 and it can be deleted at any time. Plain SQL reads the files without checking their digests, and DuckDB opens each
 twice, to plan and to read: where a commit falls in between, it may say that the file is invalid. Ask again, or use
-``query``, which gives the files names of its own first.
+``query``, which gives the files names of its own first and verifies those that are asked for.
 """
 
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
@@ -22,10 +23,12 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
 
 from resources.artifacts import FILE, ArtifactStore, Leaf
 from resources.locks import locked
 from weft.cells import Cell
+from weft.errors import WeftError
 from weft.models.registry import MODELS
 from weft.schemas import SCHEMAS, schema_of
 
@@ -45,14 +48,39 @@ def known_assets() -> list[str]:
 def query(store: ArtifactStore, sql: str) -> pl.DataFrame:
     """Runs ``sql`` on views made in memory, over the files as they are now: never stale, and never locked out.
 
+    The files of the assets that ``sql`` names are verified first; of all assets where it names none.
+
     Raises:
+        IntegrityError: If a file is not what was written; names the file.
         duckdb.Error: If the statement is wrong.
     """
-    leaves = store.leaves()
-    with store.place.freeze(leaf.path for leaf in leaves) as base, duckdb.connect() as connection:
+    with _frozen(store, sql) as (leaves, base), duckdb.connect() as connection:
         _define(connection, store, leaves, base)
         answer = connection.sql(sql)
         return answer.pl() if answer else pl.DataFrame()
+
+
+@contextmanager
+def _frozen(store: ArtifactStore, sql: str) -> Iterator[tuple[list[Leaf], str]]:
+    """All leaves, and a base below which they stay as they are; those that ``sql`` asks for are verified there."""
+    for last in (False, True):
+        leaves = store.leaves()
+        asked = [leaf for leaf in leaves if _names(sql, leaf.asset)] or leaves
+        with store.place.freeze(leaf.path for leaf in leaves) as base:
+            try:
+                for leaf in asked:
+                    store.verify(leaf, UPath(base).joinpath(*leaf.path.relative_to(store.base).parts))
+            except WeftError:
+                if last:
+                    raise
+                continue  # a writer may have replaced the file between its freezing and its digests
+            yield leaves, base
+            return
+
+
+def _names(sql: str, asset: str) -> bool:
+    """Whether ``group.name`` occurs in the text, in either case and quoted or not; a longer name is no harm."""
+    return asset in sql.lower().replace('"', "")
 
 
 def refresh(store: ArtifactStore) -> Path | None:

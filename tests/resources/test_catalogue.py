@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -6,10 +7,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from resources import catalogue
+from resources import catalogue, maintenance
 from resources.artifacts import ArtifactStore
 from tests.resources.tables import FITTED, FREE, SHOP, USERS, interactions, users, vectors
 from weft.cells import Cell
+from weft.errors import IntegrityError
 from weft.schemas import SCHEMAS, schema_of
 
 ITEMS = "behaviour.item_embeddings"
@@ -99,3 +101,16 @@ def test_a_query_reads_an_object_store_too(tmp_path, monkeypatch) -> None:
     assert catalogue.refresh(store) is None
     counted = "select count(*), count(distinct row), any_value(dataset) from interactions.interactions"
     assert catalogue.query(store, counted).row(0) == (50, 50, "shop")
+
+
+def test_a_query_names_the_damaged_file_it_would_read_and_so_does_the_doctor(store) -> None:
+    store.write(USERS, SHOP, users("ann", "bob"))
+    path = store.write(FREE, SHOP, pl.DataFrame({"x": range(1000)})).path
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1  # in a page of data: the file still opens
+    path.write_bytes(data)
+    for sql in ("select sum(x) from notes.any", 'select count(*) from "notes"."any"', "show all tables"):
+        with pytest.raises(IntegrityError, match=re.escape(str(path))):
+            catalogue.query(store, sql)
+    assert catalogue.query(store, "select count(*) from interactions.users").item() == 2
+    assert [problem.path for problem in maintenance.doctor(store)] == [str(path)]
