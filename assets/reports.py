@@ -12,6 +12,7 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
+from assets.fitting import is_current
 from assets.partitions import DATASETS
 from resources.artifacts import ArtifactStore
 from resources.storage import ParquetStorage, Rebuild
@@ -28,10 +29,18 @@ BASELINES = [entry.name for entry in MODELS.values() if entry.group == "baseline
 
 
 def outcomes(store: ArtifactStore, dataset: str) -> Iterator[Outcome]:
-    """The outcome leaves of a data set, one at a time, in a fixed order."""
+    """The outcome leaves of a data set that were made from its present splits, one at a time, in a fixed order."""
+    stale = []
     leaves = [leaf for pattern in ("*.*rankings", "*.*scored_pairs") for leaf in store.leaves(pattern, dataset=dataset)]
     for leaf in sorted(leaves, key=lambda leaf: (leaf.asset, leaf.cell.path)):
-        yield Outcome(leaf.cell, store.footer(leaf.asset, leaf.cell), store.read(leaf.asset, leaf.cell))
+        footer = store.footer(leaf.asset, leaf.cell)
+        if is_current(store, leaf.cell, footer):
+            yield Outcome(leaf.cell, footer, store.read(leaf.asset, leaf.cell))
+        else:
+            stale.append(f"{leaf.asset} {leaf.cell.path}")
+    if stale:
+        told = ", ".join(stale)
+        dg.get_dagster_logger().warning("left out, because the data have changed since; fit them again: %s", told)
 
 
 def measured(store: ArtifactStore, dataset: str) -> pl.DataFrame:

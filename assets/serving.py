@@ -65,10 +65,10 @@ def recommendations(
 def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tuple[str, Cell]:
     """The fit to serve: of the wanted systems, the one with the highest NDCG@10 on validation under the headline.
 
-    Data without a validation part are served by NDCG@10 on test. A fit whose splits have changed since counts no longer: its figures are about yesterday's data.
+    Data without a validation part are served by NDCG@10 on test. A fit whose splits have changed since counts no
+    longer: its figures are about yesterday's data.
 
-    Data without a validation part are served by NDCG@10 on test. A fit whose splits have changed since counts no longer:
-    its figures are about yesterday's data.
+    Raises:
         RequestError: If there is no such system.
         MissingArtifactError: If nothing fits.
     """
@@ -92,12 +92,14 @@ def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tup
             nulls_last=True,
         )
     )
+    stale = []
     for row in figures.iter_rows(named=True):
         cell = Cell(dataset, row["protocol"], row["profile"], row["variant"], row["seed"])
         asset = f"{MODELS[row['system']].group}.{row['system']}"
         if store.exists(asset, cell) and fitting.is_current(store, cell, store.footer(asset, cell)):
+            if stale:
+                told = ", ".join(dict.fromkeys(stale))
+                dg.get_dagster_logger().warning("not served, because the data have changed since: %s", told)
             return row["system"], cell
-        dg.get_dagster_logger().warning(
-            "%s %s is not served: the data have changed since; fit it again", asset, cell.path
-        )
+        stale.append(f"{asset} {cell.path}")
     raise MissingArtifactError(f"{system}: no model fits the present splits of {dataset}", "fit one first")

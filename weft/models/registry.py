@@ -23,6 +23,7 @@ class Entry:
         target: ``module:Class`` of the model.
         settings: Class of its settings.
         group: Asset group it is filed under.
+        needs_times: Whether it cannot work on interactions without timestamps.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Entry:
     target: str
     settings: type[s.ModelSettings]
     group: str = "baselines"
+    needs_times: bool = False
 
     def build(self, settings: s.ModelSettings) -> Model:
         """An unfitted model."""
@@ -47,7 +49,7 @@ MODELS: dict[str, Entry] = {
         Entry("popularity", "Most interactions in the training split", "weft.models.popularity:Popularity",
               s.PopularitySettings),
         Entry("recent_popularity", "Most interactions in the last days of the training split",
-              "weft.models.popularity:RecentPopularity", s.RecentPopularitySettings),
+              "weft.models.popularity:RecentPopularity", s.RecentPopularitySettings, needs_times=True),
         Entry("itemknn", "Items that share users with the history (shrunken cosine)", "weft.models.itemknn:ItemKNN",
               s.ItemKNNSettings),
         Entry("sasrec", "Causal transformer over the history (Kang & McAuley 2018)", "weft.models.sasrec:SASRec",
