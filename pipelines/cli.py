@@ -67,7 +67,3 @@ def _log(error: BaseException) -> Path:
     except OSError:
         return Path(os.devnull)
     return file
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ Not here: limits (``dagster.yaml``, which is installed from here), and what runs
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import dagster as dg
 import psutil
 
 from assets.partitions import DATASETS
+from resources.locks import locked
 from weft.data import registry
 
 HOST_TAG = "weft/host"
@@ -48,15 +49,19 @@ def open_instance(base: str) -> Iterator[dg.DagsterInstance]:
         staged.replace(home / "dagster.yaml")
     os.environ["WEFT_STORAGE"] = base
     os.environ["DAGSTER_HOME"] = str(home)
-    with dg.DagsterInstance.get() as instance:
-        register_datasets(instance, base)
-        fail_dead_runs(instance)
+    with ExitStack() as stack:
+        # Two first starts at once would both make the same tables and partitions.
+        with locked(home / ".start.lock", str(home), timeout=120):
+            instance = stack.enter_context(dg.DagsterInstance.get())
+            register_datasets(instance, base)
+            fail_dead_runs(instance)
         yield instance
 
 
 def register_datasets(instance: dg.DagsterInstance, base: str) -> list[str]:
-    """Makes every data set of the storage, and the built-in ones, a partition; returns their names."""
-    names = registry.register_built_in(base)
+    """Makes every data set of the storage that can be read, and the built-in ones, a partition; returns their names."""
+    registry.register_built_in(base)
+    names = sorted(registry.load_all(base))
     known = set(instance.get_dynamic_partitions(PARTITIONS))
     if new := [name for name in names if name not in known]:
         instance.add_dynamic_partitions(PARTITIONS, new)

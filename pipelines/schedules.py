@@ -20,7 +20,8 @@ def nightly(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | d
     """One run per data set in production; a second tick of the same night asks for nothing new."""
     night = context.scheduled_execution_time.date().isoformat()
     base = storage_base()
-    names = [name for name in register_datasets(context.instance, base) if registry.load(base, name).production]
+    register_datasets(context.instance, base)
+    names = [name for name, spec in registry.load_all(base).items() if spec.production]
     if not names:
         yield dg.SkipReason("no data set is marked `production: true`")
     for name in names:

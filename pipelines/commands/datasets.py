@@ -13,6 +13,7 @@ from pipelines.instance import open_instance
 from resources.artifacts import ArtifactStore
 from weft.cells import Cell
 from weft.data import registry
+from weft.errors import RequestError
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +31,7 @@ def show(context: typer.Context, storage: Storage = None) -> None:
     base = use_storage(storage)
     store = ArtifactStore(base)
     table = Table("data set", "format", "source", "users", "items", "interactions", "terms")
-    for name in registry.names(base):
-        spec = registry.load(base, name)
+    for name, spec in sorted(registry.load_all(base).items()):
         sizes = (_rows(store, f"interactions.{part}", name) for part in ("users", "items", "interactions"))
         where = spec.source or spec.url or "simulated"
         table.add_row(name, spec.format, escape(where), *sizes, escape(spec.terms))
@@ -53,11 +53,13 @@ def add(
 ) -> None:
     """Registers a data set: writes storage/datasets/NAME.yaml and makes it a partition."""
     base = use_storage(storage)
-    changes: dict[str, Any] = {"source": source, "format": data_format, "mapping": mapping, "images": images,
-                               "image_map": image_map, "production": production}  # fmt: skip
+    given = {"source": source, "format": data_format, "mapping": mapping, "images": images, "image_map": image_map,
+             "production": production}  # fmt: skip
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if mapping is not None:
+        changes["mapping"] = registry.read_mapping(mapping)  # for --set to change
     for path, value in parse_pairs(setting or []).items():
-        top, _, rest = path.partition(".")
-        _put(changes.setdefault(top, {}), rest.split("."), value)
+        _put(changes, path, value)
     spec = registry.specify(base, name, **changes)
     check_source(base, spec)
     file = registry.save(base, spec)
@@ -66,10 +68,13 @@ def add(
     print(f"{name}: {file}")  # noqa: T201 - the answer
 
 
-def _put(tree: dict, path: list[str], value: object) -> None:
-    for part in path[:-1]:
+def _put(tree: dict[str, Any], path: str, value: object) -> None:
+    *parents, last = path.split(".")
+    for part in parents:
         tree = tree.setdefault(part, {})
-    tree[path[-1]] = value
+        if not isinstance(tree, dict):
+            raise RequestError(f"--set {path}: {part} has no settings of its own", f"set it whole: --set {part}=…")
+    tree[last] = value
 
 
 def _rows(store: ArtifactStore, asset: str, dataset: str) -> str:

@@ -1,7 +1,9 @@
 """Options that several commands share, and what each command does first."""
 
+import math
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +33,7 @@ def use_storage(storage: str | None) -> str:
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
-    """``path=value`` pairs; values are read as YAML scalars (``64``, ``0.1``, ``true``, ``cosine``).
+    """``path=value`` pairs; values are read as YAML scalars (``64``, ``0.1``, ``1e-3``, ``true``, ``cosine``).
 
     Raises:
         RequestError: If one is no pair.
@@ -39,13 +41,23 @@ def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for pair in pairs:
         path, equals, value = pair.partition("=")
-        if not equals or "." not in path:
+        if not equals or not path.strip():
             raise RequestError(f"--set {pair} is no path=value", "for example --set sasrec.width=128")
-        try:
-            settings[path.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            settings[path.strip()] = value
+        settings[path.strip()] = _scalar(value)
     return settings
+
+
+def _scalar(text: str) -> Any:
+    """The value of a YAML scalar; also of a number such as ``1e-3``, which YAML 1.1 takes for text."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str) and value == text.strip() and "_" not in value:
+        with suppress(ValueError):
+            number = float(value)
+            return number if math.isfinite(number) else value
+    return value
 
 
 def check_source(base: str, spec: DatasetSpec) -> None:

@@ -79,7 +79,15 @@ def address(request: pytest.FixtureRequest, storage: Path, tmp_path: Path) -> It
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = {
-        "weft ui": ["-m", "pipelines.cli", "ui", "--port", str(port), "--storage", str(storage)],
+        "weft ui": [
+            "-c",
+            "from pipelines.cli import main; main()",
+            "ui",
+            "--port",
+            str(port),
+            "--storage",
+            str(storage),
+        ],
         "dagster dev": ["-m", "dagster", "dev", "-p", str(port)],
     }[request.param]
     environment = {**os.environ, "WEFT_STORAGE": str(storage)}

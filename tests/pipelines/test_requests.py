@@ -1,10 +1,16 @@
 """What a person asks for and hands in: data as they come, settings as they are typed, files as they are edited."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from pipelines.cli import invoke
+from pipelines.commands.options import parse_pairs
+from pipelines.instance import register_datasets
+from pipelines.schedules import nightly
 from resources.artifacts import ArtifactStore
 from tests.pipelines.running import make
 from weft.cells import Cell
@@ -64,3 +70,39 @@ def test_parts_that_are_not_by_time_are_a_warning_beside_another_protocol_too(ti
     assert result.success
     told = [check.description for check in result.get_asset_check_evaluations() if not check.passed]
     assert told == ["dataset=mixed/protocol=predefined: 12"]
+
+
+def test_a_broken_and_a_misnamed_file_are_named_and_stop_neither_the_night_nor_the_list(
+    tiny_storage: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tiny_storage / "datasets" / "broken.yaml").write_text("a: [1,")
+    (tiny_storage / "datasets" / "my shop.yaml").write_text("format: storefront")
+    with dg.DagsterInstance.ephemeral() as instance:
+        names = register_datasets(instance, str(tiny_storage))
+        assert names == ["ml-100k", "ml-1m", "storefront", "tiny"]
+        night = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 1, 1, 2, tzinfo=UTC))
+        data = nightly.evaluate_tick(night)
+        assert [request.partition_key for request in data.run_requests] == ["storefront"]
+    assert invoke(["datasets"]) == 0
+    assert "tiny" in capfd.readouterr().out
+    assert "broken.yaml" in caplog.text
+    assert "my shop.yaml" in caplog.text
+
+
+def test_a_name_that_leaves_the_folder_is_refused(tiny_storage: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["datasets", "add", "../../evil", "--format", "storefront"]) == 2
+    assert "not allowed" in capfd.readouterr().err
+    assert not list(tiny_storage.parent.rglob("evil*"))
+
+
+def test_settings_of_a_data_set_are_set_at_any_depth(tiny_storage: Path) -> None:
+    add(tiny_storage, "mine", TIMED, visits(["", "", ""]))
+    assert invoke(["datasets", "add", "mine", "--set", "mapping.time=ms", "--set", "image_side=64"]) == 0
+    spec = registry.load(str(tiny_storage), "mine")
+    assert (spec.mapping.time, spec.image_side, spec.mapping.interactions.timestamp) == ("ms", 64, "time")
+    assert invoke(["datasets", "add", "mine", "--set", "source.x=1", "--source", str(tiny_storage / "mine.csv")]) == 2
+
+
+def test_values_are_read_as_the_numbers_they_look_like() -> None:
+    pairs = ["a.b=1e-3", "a.c=64", "a.d=0.1", "a.e=true", "a.f=cosine", "a.g=2E5", "a.h=nan", 'a.i="1e3"', "a.j=1_0x"]
+    assert list(parse_pairs(pairs).values()) == [0.001, 64, 0.1, True, "cosine", 200000.0, "nan", "1e3", "1_0x"]
