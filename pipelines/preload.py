@@ -11,7 +11,7 @@ import lightning_fabric  # noqa: F401
 import torch  # noqa: F401
 
 import pipelines.cli
-import pipelines.definitions
+import pipelines.definitions  # noqa: F401
 import weft.models.itemknn
 import weft.models.sasrec  # noqa: F401
 

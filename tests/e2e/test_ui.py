@@ -1,4 +1,5 @@
 """A person at the web UI of a fresh storage: looks around, and materialises the leaderboard from the browser."""
+# ruff: noqa: S310 - the server is this test's own
 
 import json
 import os
@@ -14,17 +15,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-
-from resources.artifacts import ArtifactStore
-from weft.cells import Cell
-from weft.data import registry
-
-selenium = pytest.importorskip("selenium", reason="the browser tests need selenium")
-
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+
+from resources.artifacts import ArtifactStore
+from weft.cells import Cell
+from weft.data import registry
 
 pytestmark = [
     pytest.mark.e2e,

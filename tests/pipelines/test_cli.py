@@ -15,6 +15,7 @@ import pytest
 from pipelines.cli import invoke
 from pipelines.instance import open_instance
 from resources.artifacts import ArtifactStore
+from tests.pipelines.running import make
 from weft.cells import Cell
 
 REPOSITORY = Path(__file__).parents[2]
@@ -116,7 +117,8 @@ def test_a_failed_run_says_what_failed_and_exits_with_1(tiny_storage: Path) -> N
 def blocks(readme: str) -> dict[str, str]:
     """The README's files and commands that are marked for this test, by name."""
     return {
-        name.strip(): body for name, body in re.findall(r"<!-- (?:file|run): (.*?) -->\n```\w+\n(.*?)```", readme, re.S)
+        name.strip(): body
+        for name, body in re.findall(r"<!-- (?:file|run): (.*?) -->\n```\w+\n(.*?)```", readme, re.DOTALL)
     }
 
 
@@ -148,8 +150,6 @@ def test_the_readme_takes_own_data_to_recommendations_in_three_commands(
 
 
 def test_the_readmes_questions_have_answers(tiny_storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.pipelines.running import make
-
     assert make(tiny_storage, "popularity").success
     told = blocks((REPOSITORY / "README.md").read_text())["questions"].replace("--dataset storefront", "--dataset tiny")
     for command in told.strip().splitlines():
@@ -161,8 +161,6 @@ def test_the_readmes_questions_have_answers(tiny_storage: Path, monkeypatch: pyt
 def test_an_artifact_is_exported_rolled_back_and_found_damaged(
     tiny_storage: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.pipelines.running import make
-
     assert make(tiny_storage, "popularity").success
     first = ArtifactStore(tiny_storage).digest("reports.leaderboard", Cell("tiny"))
     assert make(tiny_storage, "itemknn", ingest=False).success

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from pipelines.cli import invoke
 from pipelines.definitions import build_defs
 from pipelines.instance import register_datasets
 from pipelines.schedules import nightly
@@ -125,8 +126,6 @@ def test_a_data_set_becomes_a_partition_where_weft_did_not_start_the_instance(ti
 def test_a_partition_key_that_would_leave_the_storage_is_refused_when_it_is_added(
     key: str, tiny_storage: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from pipelines.cli import invoke
-
     assert invoke(["datasets", "add", key, "--format", "storefront"]) == 2
     assert "not allowed" in capfd.readouterr().err
-    assert not [file for file in tiny_storage.parent.rglob("*evil*")]
+    assert not list(tiny_storage.parent.rglob("*evil*"))
