@@ -91,26 +91,28 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
     ) -> Iterator[dg.Output[Any]]:
         store, dataset = io_manager.store, context.partition_key
         settings = settings_of(entry, dataset, config)
-        fitted, works = {}, []
-        for cell in cells.of(dataset):
-            given = material(store, cells, cell)
-            if missing := fitting.lacks(entry, given):
-                context.log.warning("%s needs %s and %s has none: nothing is fitted", entry.name, missing, cell.path)
-                continue
-            work = fitting.work_folder(store, asset, cell, settings, CODE_VERSION)
-            runtime = accelerator.runtime(int(cell.seed or 0), work, context.log)
-            device = accelerator.name() if iterated else "cpu"
-            fitted[cell] = fitting.fit(entry, settings, given, runtime, device)
-            works.append(work)
-        metadata = shown.of_fit(fitted)
-        yield dg.Output(
-            {cell: Table(each.weights, each.attributes) for cell, each in fitted.items()}, entry.name, metadata=metadata
-        )
-        if iterated:
-            histories = {cell: Table(each.history, each.attributes) for cell, each in fitted.items()}
-            yield dg.Output(histories, f"{entry.name}_history")
-        for work in works:  # Dagster comes back here when the outputs are committed
-            fitting.forget(work)
+        wanted, fitted, works = cells.of(dataset), {}, []
+        with fitting.alone(store, asset, wanted, context.run_id):
+            for cell in wanted:
+                given = material(store, cells, cell)
+                if missing := fitting.lacks(entry, given):
+                    context.log.warning("%s needs %s and %s has none: nothing is fitted", entry.name, missing, dataset)
+                    continue
+                device = accelerator.name() if iterated else "cpu"
+                computes = device, accelerator.precision
+                work = fitting.work_folder(
+                    store, asset, cell, settings, given, computes, CODE_VERSION, context.log.warning
+                )
+                runtime = accelerator.runtime(int(cell.seed or 0), work, context.log)
+                fitted[cell] = fitting.fit(entry, settings, given, runtime, device)
+                works.append(work)
+            weights = {cell: Table(each.weights, each.attributes) for cell, each in fitted.items()}
+            yield dg.Output(weights, entry.name, metadata=shown.of_fit(fitted))
+            if iterated:
+                histories = {cell: Table(each.history, each.attributes) for cell, each in fitted.items()}
+                yield dg.Output(histories, f"{entry.name}_history")
+            for work in works:  # Dagster comes back here when the outputs are committed
+                fitting.forget(work)
 
     return fit
 

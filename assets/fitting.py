@@ -10,7 +10,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ import polars as pl
 
 from resources import weights
 from resources.artifacts import ArtifactStore
+from resources.locks import locked
 from weft.cells import Cell
 from weft.data.sequences import Events, Queries
 from weft.errors import WeftError
@@ -212,25 +214,74 @@ def _vectors(key: str, ids: np.ndarray, vectors: np.ndarray) -> pl.DataFrame:
     )
 
 
-def work_folder(store: ArtifactStore, asset: str, cell: Cell, settings: ModelSettings, version: str) -> Path:
-    """Where the fit of exactly this asset, cell, settings, input and code version keeps its resume state."""
-    splits = store.digest("interactions.splits", cell.of_protocol())
-    return store.work / digest([asset, cell.path, settings.model_dump(mode="json"), splits, version])
+def work_folder(
+    store: ArtifactStore,
+    asset: str,
+    cell: Cell,
+    settings: ModelSettings,
+    material: Material,
+    computes: tuple[str, str],
+    version: str,
+    log: Callable[[str], object],
+) -> Path:
+    """Where the fit of exactly these settings, data and code version on this device keeps its resume state.
+
+    State of the same asset and cell that was left under anything else is of no use any more: it is deleted.
+
+    Args:
+        store: Whose folder of unfinished work it lies in.
+        asset: What is fitted.
+        cell: For which cell.
+        settings: With which settings.
+        material: On what.
+        computes: Device and precision.
+        version: Of the code.
+        log: Is told when a fit that was begun starts over.
+    """
+    made_from = {**material.attributes, "n_users": material.n_users}
+    home = store.work / digest([asset, cell.path])
+    work = home / digest([settings.model_dump(mode="json"), made_from, computes, version])
+    others = [folder for folder in home.glob("*") if folder != work]
+    for folder in others:
+        shutil.rmtree(folder, ignore_errors=True)
+    if others:
+        log(f"{asset} {cell.path}: settings, data, device or code changed since it was begun: starting over")
+    return work
+
+
+@contextmanager
+def alone(store: ArtifactStore, asset: str, cells: Iterable[Cell], run_id: str) -> Iterator[None]:
+    """Holds the fits of these cells, from what is found in their work folders to what is forgotten there.
+
+    Raises:
+        LockedError: If another run fits one of them for longer than the store waits.
+    """
+    with ExitStack() as held:
+        for cell in sorted(set(cells)):  # one order for everybody, so that no two wait for each other
+            lock = store.place.lock(store.path(asset, cell).with_name("fit"))
+            what = f"the fit of {asset} {cell.path}"
+            held.enter_context(locked(lock, what, run_id=run_id, timeout=store.lock_timeout))
+        yield
 
 
 def forget(work: Path) -> None:
     """Deletes resume state once the artifact is committed."""
     shutil.rmtree(work, ignore_errors=True)
+    with suppress(OSError):  # another fit's state is there
+        work.parent.rmdir()
 
 
 def _finish(work: Path, fitted: Fitted) -> None:
-    """Keeps a finished fit; the attributes come last and say that it is whole."""
+    """Keeps a finished fit, each file whole or not at all; the attributes come last and say that all are there."""
     work.mkdir(parents=True, exist_ok=True)
-    fitted.weights.write_parquet(work / "weights.parquet")
-    fitted.history.write_parquet(work / "history.parquet")
-    staged = work / f".attributes.{os.getpid()}.tmp"
-    staged.write_text(json.dumps(fitted.attributes))
-    staged.replace(work / "attributes.json")
+    for name, write in {
+        "weights.parquet": fitted.weights.write_parquet,
+        "history.parquet": fitted.history.write_parquet,
+        "attributes.json": lambda staged: staged.write_text(json.dumps(fitted.attributes)),
+    }.items():
+        staged = work / f".{name}.{os.getpid()}.tmp"
+        write(staged)
+        staged.replace(work / name)
 
 
 def _finished(work: Path) -> Fitted | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 _FILE = "fit.safetensors"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -70,7 +73,7 @@ def save_checkpoint(work: Path | None, state: Checkpoint, module: nn.Module, opt
 def load_checkpoint(work: Path | None, module: nn.Module, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
     """Brings model and optimiser back to the last finished epoch; None where there is nothing to go on from.
 
-    A file that cannot be read counts as nothing: the fit starts over.
+    A file that cannot be read, or holds another network, counts as nothing: the fit starts over.
     """
     if work is None or not (work / _FILE).is_file():
         return None
@@ -78,9 +81,15 @@ def load_checkpoint(work: Path | None, module: nn.Module, optimiser: torch.optim
         with safe_open(work / _FILE, framework="pt") as file:
             standing = json.loads(file.metadata()["standing"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError, KeyError, ValueError):
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        _LOG.warning("%s cannot be read (%s): starting over", work / _FILE, error)
         return None
-    module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+    state = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    # Compared first: load_state_dict would bring in what does fit before it complains of the rest.
+    if _shapes(state) != _shapes(module.state_dict()):
+        _LOG.warning("%s holds another network: starting over", work / _FILE)
+        return None
+    module.load_state_dict(state)
     packed: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimiser."):
@@ -89,3 +98,7 @@ def load_checkpoint(work: Path | None, module: nn.Module, optimiser: torch.optim
     optimiser.load_state_dict({**optimiser.state_dict(), "state": packed})
     best = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
     return Checkpoint(best=best, **standing)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
