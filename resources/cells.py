@@ -7,6 +7,9 @@ from resources.data_source import DataSource
 from weft.cells import Cell
 from weft.evaluation.protocols import Protocol, headline, protocol
 
+VARIANTS = ("full",)
+PROFILES = ("offline",)
+
 
 class Cells(dg.ConfigurableResource):
     """The cells of a run: every combination of what is listed."""
@@ -16,6 +19,20 @@ class Cells(dg.ConfigurableResource):
     variants: list[str] = Field(default=["full"], description="Variants of each system.")
     seeds: list[int] = Field(default=[0], description="Seeds of everything that is drawn.")
     profile: str = Field(default="offline", description="Which models and sizes.")
+
+    @field_validator("variants")
+    @classmethod
+    def _variants_exist(cls, variants: list[str]) -> list[str]:
+        if not variants or set(variants) - set(VARIANTS):
+            raise ValueError(f"give at least one variant; there is {', '.join(VARIANTS)}")
+        return variants
+
+    @field_validator("profile")
+    @classmethod
+    def _profile_exists(cls, profile: str) -> str:
+        if profile not in PROFILES:
+            raise ValueError(f"there is no profile {profile!r}; choose from {', '.join(PROFILES)}")
+        return profile
 
     @field_validator("seeds")
     @classmethod

@@ -1,7 +1,7 @@
 """What a person does to a storage by hand: look for damage, take something out, put a version back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,19 @@ def select(store: ArtifactStore, asset: str, **selectors: str | int | None) -> l
         told = ", ".join(f"{name} {value}" for name, value in chosen.items())
         raise MissingArtifactError(f"{asset} has not been made for {told or 'any data set'}", f"materialise {asset}")
     return leaves
+
+
+def need_earlier(store: ArtifactStore, leaves: Iterable[Leaf]) -> None:
+    """Makes sure that every leaf can be rolled back, before any is.
+
+    Raises:
+        MissingArtifactError: If one has no earlier version.
+    """
+    for leaf in leaves:
+        if all(version.undone for version in store.history(leaf.asset, leaf.cell)):
+            raise MissingArtifactError(
+                f"{leaf.asset} of {leaf.cell.path} has no earlier version", "nothing was changed; make it again instead"
+            )
 
 
 def export(store: ArtifactStore, leaf: Leaf, to: Path) -> Path:

@@ -15,13 +15,18 @@ KEY_PATTERN = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 """Allowed partition keys and cell values. ``..`` is refused besides: a key is a folder name."""
 
 
+def is_key(key: str) -> bool:
+    """Whether ``key`` may name a folder."""
+    return KEY_PATTERN.fullmatch(key) is not None and ".." not in key
+
+
 def check_key(key: str, what: str = "partition key") -> str:
     """Returns ``key`` if it may name a folder.
 
     Raises:
         RequestError: If it is not on the allow-list (a path separator, ``..``, capitals, over 64 characters).
     """
-    if not KEY_PATTERN.fullmatch(key) or ".." in key:
+    if not is_key(key):
         raise RequestError(
             f"{what} {key!r} is not allowed",
             "use 1 to 64 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit, without '..'",

@@ -47,7 +47,9 @@ def rollback(
 ) -> None:
     """Puts the version before back in place; once more goes one further."""
     store = ArtifactStore(use_storage(storage))
-    for leaf in _leaves(store, asset, dataset, protocol, variant, seed):
+    leaves = _leaves(store, asset, dataset, protocol, variant, seed)
+    maintenance.need_earlier(store, leaves)
+    for leaf in leaves:
         back = maintenance.rollback(store, leaf)
         print(f"{asset} {back.cell.path}: {leaf.digest[:12]} -> {back.digest[:12]}, {back.rows:,} rows")  # noqa: T201
 

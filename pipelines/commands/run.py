@@ -13,6 +13,8 @@ from pipelines.commands.options import Storage, check_source, parse_pairs, use_s
 from pipelines.follow import Seen
 from pipelines.instance import open_instance
 from weft.data import registry
+from weft.data.registry import DatasetSpec
+from weft.errors import RequestError
 from weft.progress import duration
 
 
@@ -45,8 +47,10 @@ def run(
         spec, systems=systems, protocols=protocols, variants=variants, seeds=seeds, profile=profile,
         settings=parse_pairs(setting or []),
     )  # fmt: skip
+    _check_protocols(request.protocols, spec)
     check_source(base, spec)
-    registry.save(base, spec)
+    if dataset not in registry.names(base) or registry.load(base, dataset) != spec:  # a person's comments stay
+        registry.save(base, spec)
     console = Console()
     with open_instance(base) as instance:
         succeeded, seen = runs.execute(request, instance, console)
@@ -58,6 +62,21 @@ def run(
 
     show(base, dataset, console)
     console.print(f"report: {write(base, dataset)}", highlight=False, soft_wrap=True)
+
+
+def _check_protocols(protocols: list[str], spec: DatasetSpec) -> None:
+    """Refuses protocols that need a column which the data set is known to lack."""
+    lacking = {}
+    if not spec.comes_split:
+        lacking["predefined"] = "parts"
+    if spec.format == "tabular" and spec.mapping.interactions.timestamp is None:
+        lacking["global_time"] = "timestamps"
+    for name in protocols:
+        if name in lacking:
+            raise RequestError(
+                f"protocol {name!r} needs {lacking[name]} and the mapping of {spec.name} names none",
+                "map the column, or use --protocols leave_one_out",
+            )
 
 
 def _timing(seen: Seen, console: Console) -> None:

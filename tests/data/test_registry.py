@@ -71,6 +71,14 @@ def test_a_file_that_is_no_yaml_is_one_clear_error_and_the_others_still_load(tmp
     assert set(load_all(tmp_path)) == {"good", *BUILT_IN}
 
 
+def test_a_file_whose_name_is_no_key_is_left_out_with_a_warning_that_names_it(tmp_path, caplog):
+    save(tmp_path, DatasetSpec(name="good", format="tabular", source="/x.csv"))
+    (tmp_path / "datasets" / "my shop.yaml").write_text("format: storefront\n")
+    assert names(tmp_path) == ["good"]
+    assert set(load_all(tmp_path)) == {"good", *BUILT_IN}
+    assert str(tmp_path / "datasets" / "my shop.yaml") in caplog.text
+
+
 def test_an_item_file_in_a_mapping_is_seen_from_the_folder_of_the_mapping(tmp_path):
     (tmp_path / "m.yaml").write_text("items:\n  file: sub/items.csv\n")
     assert registry.read_mapping(tmp_path / "m.yaml")["items"]["file"] == str(tmp_path / "sub" / "items.csv")

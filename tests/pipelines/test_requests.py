@@ -5,16 +5,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from pipelines.cli import invoke
 from pipelines.commands.options import parse_pairs
-from pipelines.instance import register_datasets
+from pipelines.instance import open_instance, register_datasets
 from pipelines.schedules import nightly
 from resources.artifacts import ArtifactStore
+from resources.cells import Cells
+from resources.data_source import DataSource
 from tests.pipelines.running import make
 from weft.cells import Cell
 from weft.data import registry
+from weft.errors import RequestError
 
 PARTS = {"interactions": {"timestamp": "time", "part": "part"}}
 TIMED = {"interactions": {"timestamp": "time"}}
@@ -77,12 +82,11 @@ def test_a_broken_and_a_misnamed_file_are_named_and_stop_neither_the_night_nor_t
 ) -> None:
     (tiny_storage / "datasets" / "broken.yaml").write_text("a: [1,")
     (tiny_storage / "datasets" / "my shop.yaml").write_text("format: storefront")
-    with dg.DagsterInstance.ephemeral() as instance:
+    with open_instance(str(tiny_storage)) as instance:
         names = register_datasets(instance, str(tiny_storage))
         assert names == ["ml-100k", "ml-1m", "storefront", "tiny"]
         night = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 1, 1, 2, tzinfo=UTC))
-        data = nightly.evaluate_tick(night)
-        assert [request.partition_key for request in data.run_requests] == ["storefront"]
+        assert [request.partition_key for request in nightly(night)] == ["storefront"]
     assert invoke(["datasets"]) == 0
     assert "tiny" in capfd.readouterr().out
     assert "broken.yaml" in caplog.text
@@ -106,3 +110,65 @@ def test_settings_of_a_data_set_are_set_at_any_depth(tiny_storage: Path) -> None
 def test_values_are_read_as_the_numbers_they_look_like() -> None:
     pairs = ["a.b=1e-3", "a.c=64", "a.d=0.1", "a.e=true", "a.f=cosine", "a.g=2E5", "a.h=nan", 'a.i="1e3"', "a.j=1_0x"]
     assert list(parse_pairs(pairs).values()) == [0.001, 64, 0.1, True, "cosine", 200000.0, "nan", "1e3", "1_0x"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"variants": []}, {"variants": ["none"]}, {"profile": "online"}, {"seeds": []}, {"seeds": [-1]}]
+)
+def test_cells_that_do_not_exist_are_refused(fields: dict) -> None:
+    source = DataSource(base="nowhere")
+    Cells(data_source=source)
+    with pytest.raises(ValidationError, match=next(iter(fields))):
+        Cells(data_source=source, **fields)
+
+
+@pytest.mark.parametrize(("protocols", "told"), [
+    ({"leave_two_out": {}}, "there is no protocol 'leave_two_out'"),
+    ({"global_time": {"cut": 1}}, "protocol rule global_time.cut"),
+    ({"global_time": {"test_quantile": 2}}, "protocol rule global_time.test_quantile"),
+])  # fmt: skip
+def test_protocols_and_rules_that_do_not_exist_are_refused_in_a_data_set(
+    tmp_path: Path, protocols: dict, told: str
+) -> None:
+    with pytest.raises(RequestError, match=told):
+        registry.specify(tmp_path, "storefront", protocols=protocols)
+
+
+@pytest.mark.parametrize(("protocol", "lack"), [("predefined", "parts"), ("global_time", "timestamps")])
+def test_a_protocol_that_the_data_cannot_serve_is_refused_before_any_work(
+    tiny_storage: Path, protocol: str, lack: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add(tiny_storage, "plain", {}, visits(["", "", ""]))
+    assert invoke(["run", "-d", "plain", "--protocols", protocol]) == 2
+    assert f"protocol '{protocol}' needs {lack}" in capfd.readouterr().err
+
+
+def test_a_run_leaves_an_unchanged_data_set_as_a_person_wrote_it(
+    tiny_storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_work(*_: object) -> None:
+        raise RequestError("no work in this test")
+
+    monkeypatch.setattr("pipelines.runs.execute", no_work)
+    file = tiny_storage / "datasets" / "tiny.yaml"
+    file.write_text("# mine\n" + file.read_text())
+    assert invoke(["run", "-d", "tiny"]) == 2
+    assert file.read_text().startswith("# mine")
+    (tiny_storage / "tiny.csv").write_text("user,item\nu,i\n")
+    assert invoke(["run", "-d", "new", "--source", str(tiny_storage / "tiny.csv")]) == 2
+    assert registry.load(str(tiny_storage), "new").format == "tabular"
+
+
+def test_a_rollback_of_several_cells_changes_none_where_one_has_no_earlier_version(
+    tiny_storage: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = ArtifactStore(tiny_storage)
+    first, second = (Cell("tiny", "leave_one_out", "offline", "full", seed) for seed in (0, 1))
+    for value in (1, 2):
+        store.write("notes.any", first, pl.DataFrame({"x": [value]}))
+    store.write("notes.any", second, pl.DataFrame({"x": [1]}))
+    assert invoke(["rollback", "notes.any", "-d", "tiny"]) == 1
+    assert "seed=1 has no earlier version" in capfd.readouterr().err
+    assert store.read("notes.any", first)["x"].item() == 2
+    assert invoke(["rollback", "notes.any", "-d", "tiny", "--seed", "0"]) == 0
+    assert store.read("notes.any", first)["x"].item() == 1

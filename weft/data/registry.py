@@ -17,11 +17,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from upath import UPath
 
-from weft.cells import check_key
+from weft.cells import check_key, is_key
 from weft.data.archives import open_archive
 from weft.data.mapping import TABLE_ENDINGS, ColumnMapping
 from weft.data.rules import CleaningRules
 from weft.errors import RequestError, SourceError, WeftError
+from weft.evaluation.protocols import protocol
 
 _LOG = logging.getLogger("weft")
 _CHECKSUM = re.compile(r"^(sha256:[0-9a-fA-F]{64}|md5:[0-9a-fA-F]{32})$")
@@ -55,6 +56,16 @@ class DatasetSpec(BaseModel):
     @classmethod
     def _name_is_a_key(cls, name: str) -> str:
         return check_key(name, "data set name")
+
+    @field_validator("protocols")
+    @classmethod
+    def _protocols_exist(cls, protocols: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, rules in protocols.items():
+            try:
+                protocol(name, rules)
+            except RequestError as error:
+                raise ValueError(str(error)) from error
+        return protocols
 
     @field_validator("checksum")
     @classmethod
@@ -116,7 +127,11 @@ def path_of(storage: str | UPath, name: str) -> UPath:
 
 
 def names(storage: str | UPath) -> list[str]:
-    """Names of all registered data sets, sorted."""
+    """Names of all registered data sets, sorted; files whose names are no keys are left out."""
+    return [name for name in _stems(storage) if is_key(name)]
+
+
+def _stems(storage: str | UPath) -> list[str]:
     folder = UPath(storage) / "datasets"
     return sorted(each.name.removesuffix(".yaml") for each in folder.glob("*.yaml")) if folder.exists() else []
 
@@ -150,14 +165,14 @@ def save(storage: str | UPath, spec: DatasetSpec) -> UPath:
 
 
 def load_all(storage: str | UPath) -> dict[str, DatasetSpec]:
-    """All registered data sets and the built-in ones; a file that cannot be read is left out with a warning."""
+    """All registered data sets and the built-in ones; a file that cannot be used is left out with a warning."""
     specs = dict(BUILT_IN)
-    for name in names(storage):
+    for name in _stems(storage):
         try:
             specs[name] = load(storage, name)
         except WeftError as error:
             specs.pop(name, None)
-            _LOG.warning("data set %s is left out: %s", name, error.culprit)
+            _LOG.warning("%s is left out: %s", UPath(storage) / "datasets" / f"{name}.yaml", error.culprit)
     return specs
 
 
