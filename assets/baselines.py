@@ -131,7 +131,10 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
         tags={SYSTEM_TAG: entry.name},
     )
     def rankings(
-        context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
+        context: dg.AssetExecutionContext,
+        cells: Cells,
+        accelerator: Accelerator,
+        io_manager: dg.ResourceParam[ParquetStorage],
     ) -> dg.Output[Leaves]:
         store = io_manager.store
         made: Leaves = {}
@@ -141,7 +144,7 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
             if missing := fitting.lacks(entry, given):
                 context.log.warning("%s needs %s and %s has none: nothing is ranked", entry.name, missing, cell.path)
                 continue
-            model, attributes = fitting.load(entry, store, cell)
+            model, attributes = fitting.load(entry, store, cell, accelerator)
             frames[cell], seconds = _ranked(model.score, entry.name, given, context)
             made[cell] = Table(frames[cell], {**attributes, **given.attributes, "seconds_score": seconds})
         return dg.Output(made, metadata=shown.of_rankings(frames))
@@ -178,11 +181,10 @@ def embeddings(
     io_manager: dg.ResourceParam[ParquetStorage],
 ) -> Iterator[dg.Output[Leaves]]:
     """Vectors that later stages read; of the training split alone, so that nothing of the future is in them."""
-    del accelerator  # asked for so that the stage ends with its run
     store = io_manager.store
     items, users = {}, {}
     for cell in cells.of(context.partition_key):
-        model, attributes = fitting.load(MODELS["sasrec"], store, cell)
+        model, attributes = fitting.load(MODELS["sasrec"], store, cell, accelerator)
         items[cell] = Table(fitting.item_embeddings(model), attributes)
         users[cell] = Table(fitting.user_embeddings(model, material(store, cells, cell)), attributes)
     yield dg.Output(items, "item_embeddings")

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from resources import weights
+from resources.accelerator import Accelerator
 from resources.artifacts import ArtifactStore
 from resources.locks import locked
 from weft.cells import Cell
@@ -131,8 +132,11 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def load(entry: Entry, store: ArtifactStore, cell: Cell) -> "tuple[Model, Attributes]":
-    """The fitted model back from its table and the settings in its footer, and what the footer says about the fit.
+def load(entry: Entry, store: ArtifactStore, cell: Cell, accelerator: Accelerator) -> "tuple[Model, Attributes]":
+    """The fitted model back from its table and the settings in its footer, on the device that it can use.
+
+    Returns:
+        The model, and what the footer says about the fit; ``device`` is where the model computes now.
 
     Raises:
         MissingArtifactError: If it has not been fitted.
@@ -147,7 +151,9 @@ def load(entry: Entry, store: ArtifactStore, cell: Cell) -> "tuple[Model, Attrib
             f"fit it again: weft run --dataset {cell.dataset} --systems {entry.name}",
         )
     settings = entry.settings.model_validate_json(footer["settings"])
-    return entry.load_class().load(settings, tensors), {name: footer.get(name, "") for name in _CARRIED}
+    model = entry.load_class().load(settings, tensors)
+    device = accelerator.name(model.to(accelerator.torch_device()))
+    return model, {**{name: footer.get(name, "") for name in _CARRIED}, "device": device}
 
 
 def is_current(store: ArtifactStore, cell: Cell, footer: Mapping[str, str]) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from assets import fitting
 from assets.partitions import DATASETS
+from resources.accelerator import Accelerator
 from resources.artifacts import ArtifactStore
 from resources.cells import Cells
 from resources.storage import ParquetStorage, Table
@@ -41,6 +42,7 @@ def recommendations(
     context: dg.AssetExecutionContext,
     config: ServingConfig,
     cells: Cells,
+    accelerator: Accelerator,
     io_manager: dg.ResourceParam[ParquetStorage],
 ) -> Table:
     """Loads the chosen model and scores every user's whole history."""
@@ -48,7 +50,7 @@ def recommendations(
 
     store, data = io_manager.store, Cell(context.partition_key)
     system, cell = chosen(store, cells, data.dataset, config.system)
-    model, attributes = fitting.load(entry(system), store, cell)
+    model, attributes = fitting.load(entry(system), store, cell, accelerator)
     context.log.info("serving %s from %s", system, cell.path)
     frame = recommend(
         model.score,

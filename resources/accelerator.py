@@ -32,8 +32,12 @@ class Accelerator(dg.ConfigurableResource):
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of torch; 0 leaves its default.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Lets a stage end with its run: a step whose run was killed would otherwise compute on, unseen."""
+        """Sets torch's threads, and lets a stage end with its run: a killed run's step would compute on, unseen."""
         del context
+        if self.threads:
+            import torch  # noqa: PLC0415 - only inside asset bodies, and only where it has something to do
+
+            torch.set_num_threads(self.threads)
         run = multiprocessing.parent_process()
         if run is not None:
             threading.Thread(target=_end_with, args=(run,), daemon=True, name="end-with-run").start()
@@ -49,12 +53,17 @@ class Accelerator(dg.ConfigurableResource):
             progress=NoProgress() if log is None else LogProgress(log.info, interval=5.0),
         )
 
-    def name(self) -> str:
-        """``cpu``, or the GPU's name; imports torch."""
+    def torch_device(self) -> str:
+        """``cuda`` where it is wanted and there, else ``cpu``; imports torch."""
         import torch  # noqa: PLC0415 - only inside asset bodies
 
-        cuda = self.device != "cpu" and torch.cuda.is_available()
-        return torch.cuda.get_device_name(0) if cuda else "cpu"
+        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+    def name(self, device: str = "") -> str:
+        """``cpu``, or the GPU's name: of ``device`` (``cpu`` or ``cuda``), or of what ``torch_device`` finds."""
+        import torch  # noqa: PLC0415 - only inside asset bodies
+
+        return torch.cuda.get_device_name(0) if (device or self.torch_device()) == "cuda" else "cpu"
 
 
 def _end_with(run: multiprocessing.process.BaseProcess) -> None:

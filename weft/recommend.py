@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from weft.data.sequences import Queries
-from weft.errors import RequestError
+from weft.errors import RequestError, WeftError
 from weft.evaluation.ranking import Scorer, top_k
 from weft.progress import NoProgress, Progress
 from weft.schemas import Recommendations
@@ -63,6 +63,7 @@ def recommend(
 
     Raises:
         RequestError: If there is no interaction.
+        WeftError: If somebody would get nothing, or something that they took already.
     """
     if interactions.is_empty():
         raise RequestError("there are no interactions to recommend from", "run interactions.interactions first")
@@ -95,7 +96,21 @@ def recommend(
             "because": title.fill_null(item_id).gather(evidence).set(pl.Series(evidence == 0), None),
         }
     )
+    _verify(cells, interactions, users)
     return Recommendations.cast(cells)
+
+
+def _verify(served: pl.DataFrame, interactions: pl.DataFrame, users: pl.DataFrame) -> None:
+    """Refuses what must not be served; a user who took everything there is has nothing left to be offered."""
+    taken = interactions.select("user", "item").unique()
+    busy = taken.group_by("user").len().filter(pl.col("len") >= taken["item"].n_unique())
+    without = users.join(served, on="user", how="anti").join(busy, on="user", how="anti").height
+    again = served.join(taken, on=["user", "item"], how="semi").height
+    if without or again:
+        raise WeftError(
+            f"{without} users would get no recommendations and {again} items were taken already",
+            "fit the model again, or serve another one: --set serving.recommendations.system=popularity",
+        )
 
 
 def _popular_lately(interactions: pl.DataFrame, n_items: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -45,7 +45,7 @@ def test_after_the_data_have_grown_only_what_was_fitted_again_is_reported_and_se
     assert (reported(store), served(store)) == ({"popularity"}, {"popularity"})
     assert f"baselines.itemknn_rankings {CELL.path}" in caplog.text
     with pytest.raises(WeftError, match="fit it again"):
-        fitting.load(entry("itemknn"), store, CELL)
+        fitting.load(entry("itemknn"), store, CELL, Accelerator(device="cpu"))
 
     assert make(tiny_storage, "itemknn", dataset="shop", ingest=False).success
     assert reported(store) == {"popularity", "itemknn"}

@@ -62,6 +62,11 @@ class Model(ABC, Generic[Settings]):
         del queries
         return None
 
+    def to(self, device: str) -> str:
+        """Moves the fitted model to ``cpu`` or ``cuda``; returns where it computes. Most stay on the CPU."""
+        del device
+        return "cpu"
+
     @abstractmethod
     def tensors(self) -> Tensors:
         """Everything that ``load`` needs, as named arrays."""

@@ -146,6 +146,11 @@ class SASRec(Model[SASRecSettings]):
         """The state after the last item of each history."""
         return self._states(queries).cpu().numpy()
 
+    def to(self, device: str) -> str:
+        """Moves the network."""
+        self.module = self.module.to(device)
+        return device
+
     def tensors(self) -> Tensors:
         """The network's state."""
         return {name: tensor.cpu().numpy() for name, tensor in self.module.state_dict().items()}
