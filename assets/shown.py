@@ -4,10 +4,12 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from assets.fitting import Fitted
 from weft.cells import Cell
+from weft.evaluation import metrics
 
 _RANKS = (1, 2, 4, 11, 31, 101, 301, 1001)
 """Lower ends of the ranges in a histogram of ranks."""
@@ -38,20 +40,17 @@ def of_rankings(tables: Mapping[Cell, pl.DataFrame]) -> dict:
 
 
 def _ndcg(table: pl.DataFrame) -> float | None:
-    rank = 1 + pl.col("better") + pl.col("equal") / 2
-    gain = pl.when((rank <= 10) & pl.col("score").is_not_null()).then(1 / (rank + 1).log(2)).otherwise(0.0)
-    value = table.select(gain.mean()).item()
-    return None if value is None else float(value)
+    return None if table.is_empty() else float(metrics.ndcg(metrics.mid_ranks(table), 10).mean())
 
 
 def _histogram(table: pl.DataFrame) -> dg.MetadataValue | None:
     """Share of queries per range of mid-ranks. As text: drawing a picture costs seconds in every step."""
     if table.is_empty():
         return None
-    ranks = 1 + table["better"] + table["equal"] / 2
+    ranks = metrics.mid_ranks(table)
     rows = []
     for low, high in zip(_RANKS, (*_RANKS[1:], float("inf")), strict=True):
-        share = ((ranks >= low) & (ranks < high)).sum() / len(ranks)
+        share = np.mean((ranks >= low) & ((ranks < high) | (high == float("inf"))))
         name = f"{low} and worse" if high == float("inf") else f"{low} to {high - 1}" if high > low + 1 else f"{low}"
         rows.append(f"| {name} | {share:.1%} | {'█' * round(40 * share)} |")
     return dg.MetadataValue.md("\n".join(["| rank of the target | share | |", "|---|---|---|", *rows]))

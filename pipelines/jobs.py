@@ -2,10 +2,8 @@
 
 import dagster as dg
 
+from assets.baselines import SYSTEM_TAG
 from weft.models.registry import MODELS
-
-SYSTEM_TAG = "weft/system"
-"""Every asset that exists for one system only carries it; the command line selects by it."""
 
 INGEST = dg.AssetSelection.groups("interactions")
 REPORTS = dg.AssetSelection.groups("reports")

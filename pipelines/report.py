@@ -12,6 +12,7 @@ from pipelines.instance import local_folder
 from resources.artifacts import ArtifactStore
 from weft.cells import Cell
 from weft.errors import MissingArtifactError
+from weft.evaluation.metrics import mid_ranks
 from weft.reporting.page import ReportData, Tile, UserCard, render
 from weft.reporting.tables import leaderboard_tables
 
@@ -76,10 +77,9 @@ def _ranks(store: ArtifactStore, dataset: str) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for leaf in store.leaves("*.*_rankings", dataset=dataset):
         table = store.scan(leaf.asset, leaf.cell).filter(pl.col("split") == "test")
-        rank = 1 + pl.col("better") + pl.col("equal") / 2
-        columns = table.select("system", rank=rank).collect()
-        if len(columns):
-            found.setdefault(columns["system"][0], columns["rank"].to_numpy())
+        columns = table.select("system", "score", "better", "equal", "candidates").collect()
+        if len(columns):  # what got no score stands last
+            found.setdefault(columns["system"][0], np.minimum(mid_ranks(columns), columns["candidates"].to_numpy()))
     return found
 
 

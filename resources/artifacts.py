@@ -8,6 +8,7 @@ leaves a file whose digest is known. Not here: Dagster (``storage.py``), the SQL
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -91,10 +92,21 @@ class ArtifactStore:
         return self.base.joinpath(*asset.split("."), *cell.path.split("/"), FILE)
 
     def locate(self, path: UPath) -> tuple[str, Cell]:
-        """Asset and cell of a leaf's file: the reverse of ``path``."""
+        """Asset and cell of a leaf's file: the reverse of ``path``.
+
+        Raises:
+            RequestError: If the file stands where no leaf can.
+        """
         inside = str(path).removeprefix(str(self.base)).strip("/")
         group, name, *_ = inside.split("/")
-        return f"{group}.{name}", Cell.parse(inside)
+        asset = f"{group}.{name}"
+        try:
+            cell = Cell.parse(inside)
+        except ValueError as error:  # a seed that is no number
+            raise RequestError(f"{inside} names no cell") from error
+        if str(self.path(asset, cell)) != str(path):
+            raise RequestError(f"{inside} is not where {asset} of {cell.path} belongs")
+        return asset, cell
 
     def exists(self, asset: str, cell: Cell) -> bool:
         """Whether the leaf has been made."""
@@ -108,7 +120,11 @@ class ArtifactStore:
         group, _, name = pattern.partition(".")
         found = []
         for path in self.place.find(f"*/*/dataset={selectors.get('dataset', '*')}/**/{FILE}"):
-            asset, cell = self.locate(path)
+            try:
+                asset, cell = self.locate(path)
+            except RequestError as error:
+                warnings.warn(f"{path} is no artifact and is passed over: {error.culprit}", stacklevel=2)
+                continue
             chosen = all(getattr(cell, key) == value for key, value in selectors.items())
             if chosen and fnmatchcase(asset, f"{group}.{name or '*'}"):
                 found.append(self._leaf(asset, cell, self._standing(path)))

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from resources.artifacts import FILE, ArtifactStore, Leaf
+from resources.artifacts import ArtifactStore, Leaf
 from resources.locks import locked
 from weft.cells import Cell
 from weft.errors import WeftError
@@ -119,11 +119,12 @@ def _define(connection: duckdb.DuckDBPyConnection, store: ArtifactStore, leaves:
     if not store.place.local:
         connection.register_filesystem(store.base.fs)
     made = {asset: list(leaves) for asset, leaves in groupby(leaves, key=lambda leaf: leaf.asset)}
-    while broken := _try(connection, made, base):
+    root = str(store.base)
+    while broken := _try(connection, made, root, base):
         del made[broken]
 
 
-def _try(connection: duckdb.DuckDBPyConnection, made: dict[str, list[Leaf]], base: str) -> str | None:
+def _try(connection: duckdb.DuckDBPyConnection, made: dict[str, list[Leaf]], root: str, base: str) -> str | None:
     """Makes all views in one transaction, since each on its own would sync the file; returns the asset in the way."""
     known = known_assets()
     connection.begin()
@@ -131,7 +132,7 @@ def _try(connection: duckdb.DuckDBPyConnection, made: dict[str, list[Leaf]], bas
         connection.execute(f"CREATE SCHEMA {_quoted(group)}")
     for asset in sorted({*made, *known}):
         try:
-            connection.execute(";".join(_views(base, asset, made[asset])) if asset in made else _empty(asset))
+            connection.execute(";".join(_views(root, base, asset, made[asset])) if asset in made else _empty(asset))
         except (duckdb.Error, pa.ArrowInvalid) as error:  # the others can be read all the same
             warnings.warn(f"the catalogue leaves {asset} out: {error}", stacklevel=4)
             connection.rollback()
@@ -140,12 +141,11 @@ def _try(connection: duckdb.DuckDBPyConnection, made: dict[str, list[Leaf]], bas
     return None
 
 
-def _views(base: str, asset: str, leaves: list[Leaf]) -> Iterator[str]:
-    """The view over all leaves of an asset, and a typed one per width of each of its vectors."""
-    group, name = asset.split(".")
-    files = f"{base}/{group}/{name}/**/{FILE}"
+def _views(root: str, base: str, asset: str, leaves: list[Leaf]) -> Iterator[str]:
+    """The view over all leaves of an asset, below ``base`` for ``root``, and a typed one per width of its vectors."""
+    files = ", ".join(_text(base + str(leaf.path).removeprefix(root)) for leaf in leaves)
     yield (
-        f"CREATE VIEW {_name(asset)} AS FROM read_parquet({_text(files)}, "
+        f"CREATE VIEW {_name(asset)} AS FROM read_parquet([{files}], "
         "hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
     )
     for column, width in sorted(_vectors(leaves)):

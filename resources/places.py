@@ -202,7 +202,7 @@ class _Pins:
         """Removes the pins of this machine's dead processes, and other machines' that were not used for a day."""
         for folder in self._folder.glob("*.*"):
             host, _, pid = folder.name.rpartition(".")
-            here = host == socket.gethostname()
+            here = host == socket.gethostname() and pid.isdecimal()
             if not psutil.pid_exists(int(pid)) if here else _age(folder) > DAY:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from assets.shown import of_rankings
 from pipelines.cli import invoke
 from pipelines.commands.options import parse_pairs
 from pipelines.instance import open_instance, register_datasets
@@ -172,3 +173,10 @@ def test_a_rollback_of_several_cells_changes_none_where_one_has_no_earlier_versi
     assert store.read("notes.any", first)["x"].item() == 2
     assert invoke(["rollback", "notes.any", "-d", "tiny", "--seed", "0"]) == 0
     assert store.read("notes.any", first)["x"].item() == 1
+
+
+def test_a_target_without_a_score_stands_last_in_what_a_person_sees(tiny_storage: Path) -> None:
+    ranked = pl.DataFrame({"split": ["validation", "test"], "score": [None, None], "better": 0, "equal": 0})
+    shown = of_rankings({Cell("tiny"): ranked.with_columns(pl.col("score").cast(pl.Float32))})
+    assert shown["validation NDCG@10"] == 0
+    assert "| 1001 and worse | 100.0% |" in shown["ranks"].value

@@ -1,4 +1,5 @@
 import re
+import socket
 import subprocess
 import sys
 
@@ -114,3 +115,29 @@ def test_a_query_names_the_damaged_file_it_would_read_and_so_does_the_doctor(sto
             catalogue.query(store, sql)
     assert catalogue.query(store, "select count(*) from interactions.users").item() == 2
     assert [problem.path for problem in maintenance.doctor(store)] == [str(path)]
+
+
+@pytest.mark.parametrize(
+    "stray", ["dataset=My Shop", "dataset=shop/seed=one", "dataset=shop/colour=red", "dataset=a..b"]
+)
+def test_a_stray_folder_is_passed_over_with_a_warning(store, stray) -> None:
+    store.write(USERS, SHOP, users("ann"))
+    folder = store.base / "interactions" / "users" / stray
+    folder.mkdir(parents=True)
+    (folder / "data.parquet").write_bytes(store.path(USERS, SHOP).read_bytes())
+    with pytest.warns(UserWarning, match=re.escape(stray)):
+        assert [leaf.cell for leaf in store.leaves()] == [SHOP]
+    with pytest.warns(UserWarning, match=re.escape(stray)):
+        catalogue.refresh(store)
+    with pytest.warns(UserWarning, match=re.escape(stray)):
+        assert catalogue.query(store, "select user_id from interactions.users").rows() == [("ann",)]
+    assert _plain(store, "select user_id from interactions.users").rows() == [("ann",)]
+    with pytest.warns(UserWarning, match=re.escape(stray)):
+        assert list(maintenance.doctor(store)) == []
+
+
+def test_odd_names_among_the_pins_disturb_no_write(store) -> None:
+    odd = store.base / ".pins" / f"{socket.gethostname()}.mine"
+    odd.mkdir(parents=True)
+    store.write(USERS, SHOP, users("ann"))
+    assert odd.exists()
