@@ -166,8 +166,9 @@ def is_current(store: ArtifactStore, cell: Cell, footer: Mapping[str, str]) -> b
         return True
     if footer.get("splits_digest") != store.digest("interactions.splits", splits):
         return False
-    sizes = [leaf.rows for leaf in store.leaves("interactions.items", dataset=data.dataset)]
-    return not sizes or footer.get("n_items") == str(sizes[0])
+    if not store.exists("interactions.items", data):
+        return True
+    return footer.get("n_items") == str(store.load("interactions.items", data)[0].rows)
 
 
 def lacks(entry: Entry, material: Material) -> str:

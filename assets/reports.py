@@ -30,7 +30,7 @@ BASELINES = [entry.name for entry in MODELS.values() if entry.group == "baseline
 
 def outcomes(store: ArtifactStore, dataset: str) -> Iterator[Outcome]:
     """The outcome leaves of a data set that were made from its present splits, one at a time, in a fixed order."""
-    stale = []
+    stale: list[str] = []
     leaves = [leaf for pattern in ("*.*rankings", "*.*scored_pairs") for leaf in store.leaves(pattern, dataset=dataset)]
     for leaf in sorted(leaves, key=lambda leaf: (leaf.asset, leaf.cell.path)):
         footer = store.footer(leaf.asset, leaf.cell)

@@ -94,7 +94,7 @@ def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tup
             nulls_last=True,
         )
     )
-    stale = []
+    stale: list[str] = []
     for row in figures.iter_rows(named=True):
         cell = Cell(dataset, row["protocol"], row["profile"], row["variant"], row["seed"])
         asset = f"{MODELS[row['system']].group}.{row['system']}"
