@@ -4,9 +4,11 @@ Exit codes: 0 done, 1 the run failed, 2 the request was wrong. An error is one o
 the remedy; the traceback goes to a file under ``storage/logs``.
 """
 
+import atexit
 import os
 import sys
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,7 +32,14 @@ for module in (run, datasets, look, keep, ui):
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits with its code."""
-    sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
+    code = invoke(sys.argv[1:] if arguments is None else arguments)
+    # DuckDB's binding complains at exit of what torch's modules keep alive: end as the steps of a run do, once all that
+    # is registered for the exit (pins, logs) has been done.
+    atexit._run_exitfuncs()  # noqa: SLF001 - there is no public name
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def invoke(arguments: list[str]) -> int:

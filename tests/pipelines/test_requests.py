@@ -1,5 +1,7 @@
 """What a person asks for and hands in: data as they come, settings as they are typed, files as they are edited."""
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,3 +182,12 @@ def test_a_target_without_a_score_stands_last_in_what_a_person_sees(tiny_storage
     shown = of_rankings({Cell("tiny"): ranked.with_columns(pl.col("score").cast(pl.Float32))})
     assert shown["validation NDCG@10"] == 0
     assert "| 1001 and worse | 100.0% |" in shown["ranks"].value
+
+
+def test_the_doctor_ends_without_complaints_of_libraries_and_takes_its_pins_along(tiny_storage: Path) -> None:
+    ArtifactStore(tiny_storage).write("notes.any", Cell("tiny"), pl.DataFrame({"x": [1]}))
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    assert "1 artifacts verified" in done.stdout
+    assert not list((tiny_storage / ".pins").iterdir())
