@@ -67,8 +67,8 @@ def recommendations(
 def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tuple[str, Cell]:
     """The fit to serve: of the wanted systems, the one with the highest NDCG@10 on validation under the headline.
 
-    Data without a validation part are served by NDCG@10 on test. A fit whose splits have changed since counts no
-    longer: its figures are about yesterday's data.
+    Data without a validation part are served by the system that stands last in the registry, never by a figure of the
+    test. A fit whose splits have changed since counts no longer: its figures are about yesterday's data.
 
     Raises:
         RequestError: If there is no such system.
@@ -82,17 +82,10 @@ def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tup
         .filter(metric="ndcg", k=10, slice="all")
         .with_columns(
             preference=pl.col("protocol").replace_strict(dict(zip(protocols, range(len(protocols)), strict=True))),
-            fallback=pl.col("split") != "validation",  # data without a validation part have figures on test alone
+            value=pl.when(pl.col("split") == "validation").then("value"),
+            place=pl.col("system").replace_strict({name: -place for place, name in enumerate(MODELS)}),
         )
-        .sort(
-            "preference",
-            "fallback",
-            "value",
-            "system",
-            "seed",
-            descending=[False, False, True, False, False],
-            nulls_last=True,
-        )
+        .sort("preference", "value", "place", "seed", descending=[False, True, False, False], nulls_last=True)
     )
     stale: list[str] = []
     for row in figures.iter_rows(named=True):

@@ -89,7 +89,7 @@ class Follower:
         step = step_name(entry.step_key) if entry.step_key else ""
         event = entry.dagster_event
         if event is None:
-            if entry.level >= logging.INFO:
+            if int(entry.level) >= logging.INFO:
                 self._note(step, entry.user_message)
         elif event.is_step_start:
             self.seen.started[step] = entry.timestamp

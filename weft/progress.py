@@ -35,6 +35,8 @@ class NoProgress:
 
     @contextmanager
     def step(self, label: str, total: float | None = None, unit: str = "rows") -> Iterator[Step]:
+        """Opens work that tells nobody."""
+        del label, total, unit
         yield _Silent()
 
 
@@ -52,6 +54,7 @@ class LogProgress:
 
     @contextmanager
     def step(self, label: str, total: float | None = None, unit: str = "rows") -> Iterator[Step]:
+        """Opens work that is logged while it runs."""
         step = _LoggedStep(label, total, unit, self._log, self._interval)
         try:
             yield step

@@ -135,6 +135,6 @@ def test_a_fit_killed_after_an_epoch_goes_on_and_ends_with_the_weights_of_an_unb
     subprocess.run([*command, "fast"], check=True, env=environment)
 
     unbroken = Line()
-    history = _fit(unbroken, validate=lambda: unbroken.slope.item())
+    history = _fit(unbroken, validate=unbroken.slope.item)
     assert torch.equal(load_file(tmp_path / "end")["slope"], unbroken.slope)
     assert pl.read_parquet(tmp_path / "end.parquet").equals(history)
