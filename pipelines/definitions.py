@@ -34,7 +34,7 @@ def default_resources(base: str | None = None) -> dict[str, Any]:
     base = base or storage_base()
     source = DataSource(base=base)
     return {
-        "io_manager": ParquetStorage(base=base),  # type: ignore[call-arg] - the plugin misses Field defaults
+        "io_manager": ParquetStorage(base=base),
         "data_source": source,
         "cells": Cells(data_source=source),
         "accelerator": Accelerator(),

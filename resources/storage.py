@@ -59,10 +59,10 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
     Bound to the key ``io_manager``; assets that read at their own pace ask for it and use ``store``.
     """
 
-    base: str = Field("", description="Folder or fsspec URL; empty: WEFT_STORAGE, else ./storage.")
-    lock_timeout: float = Field(300.0, ge=0, description="Seconds that a second writer of a leaf waits.")
-    keep_versions: int = Field(3, ge=0, description="Earlier versions of a leaf kept for rollback.")
-    keep_bytes: int = Field(2 << 30, ge=0, description="Bytes that the earlier versions of one leaf may take.")
+    base: str = Field(default="", description="Folder or fsspec URL; empty: WEFT_STORAGE, else ./storage.")
+    lock_timeout: float = Field(default=300.0, ge=0, description="Seconds that a second writer of a leaf waits.")
+    keep_versions: int = Field(default=3, ge=0, description="Earlier versions of a leaf kept for rollback.")
+    keep_bytes: int = Field(default=2 << 30, ge=0, description="Bytes that the earlier versions of one leaf may take.")
 
     _store: ArtifactStore | None = PrivateAttr(default=None)
     _loaded: dict[Stage, list[Input]] = PrivateAttr(default_factory=dict)
