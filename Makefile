@@ -28,7 +28,6 @@ help:
 
 run: .venv/.installed
 	$(BIN)/weft run
-	$(BIN)/weft report
 
 test: .venv/.installed
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not verify"
