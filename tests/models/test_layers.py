@@ -22,6 +22,18 @@ def test_the_gradient_of_dropout_passes_where_the_value_passed() -> None:
     assert torch.equal(x.grad, y.detach())
 
 
+def test_adding_a_dropped_branch_is_adding_its_dropout_and_its_gradients_follow() -> None:
+    dropout, x, y = Dropout(0.5), torch.randn(7, 3, requires_grad=True), torch.randn(7, 3, requires_grad=True)
+    torch.manual_seed(0)
+    added = dropout.add(x, y)
+    torch.manual_seed(0)
+    torch.testing.assert_close(added, x + dropout(y))
+    kept = (added != x).float() * 2
+    gradients = torch.autograd.grad(added.sum(), [x, y])
+    torch.testing.assert_close(gradients, (torch.ones(7, 3), kept))
+    assert torch.equal(dropout.eval().add(x, y), x + y)
+
+
 def test_a_position_of_a_causal_block_does_not_see_what_comes_after_it() -> None:
     torch.manual_seed(0)
     block, x = CausalBlock(8, 2, 16, 0.0), torch.randn(2, 5, 8)

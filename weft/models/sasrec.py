@@ -83,8 +83,8 @@ class SASRecModule(nn.Module):
 
     def _embed(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         place = self.settings.length - lengths[:, None] + torch.arange(inputs.shape[1], device=inputs.device)
-        x = self.items(inputs) * self.settings.width**0.5
-        return self.dropout(x + self.positions(place.clamp(max=self.settings.length - 1)))
+        position = self.positions(place.clamp(max=self.settings.length - 1))
+        return self.dropout(torch.add(position, self.items(inputs), alpha=self.settings.width**0.5))
 
 
 def _binary(hidden: Tensor, catalogue: Tensor, target: Tensor, labels: Tensor | None) -> Tensor:
