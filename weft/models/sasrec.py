@@ -4,7 +4,7 @@ A causal transformer reads the history and predicts the next item at every posit
 paper, and why: the loss is full softmax cross-entropy (or softmax over sampled negatives, or binary cross-entropy on
 labels) instead of one negative per position, which is the largest single gain known (Klenitskiy & Vasilev, RecSys
 2023); blocks are pre-norm; attention weights have no dropout of their own. As in the paper, a position is counted back
-from the newest event: counted from the oldest instead, validation NDCG@10 on MovieLens-1M stood 12 % lower after six
+from the newest event: counted from the oldest instead, validation NDCG@10 on MovieLens-1M stood 14 % lower after six
 epochs.
 """
 
