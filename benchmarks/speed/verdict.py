@@ -111,7 +111,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     setting = (
         f"Commit `{machine['commit']}`, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{result['threads']} threads, medians of {result['repeats']} repeats, load average at the start "
+        f"{result['threads']} threads, medians of {result['repeats']} repeats, "
+        f"{result['batches']} batches per peer, load average at the start "
         f"{result['load']:.1f}."
     )
     lines = [setting, "", *_ratios(result["verdicts"]), "", *_figures(result["medians"])]

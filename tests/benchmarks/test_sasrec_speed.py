@@ -82,7 +82,7 @@ def test_the_span_shows_a_repeat_in_which_the_ratio_was_another() -> None:
 def test_the_kept_result_becomes_the_section_between_the_marks_again_and_again(tmp_path: Path) -> None:
     runs = _runs(without="recbole")
     machine = {"commit": "abc", "processor": "a CPU", "cores": 2, "memory_gib": 24.0}
-    result = {"machine": machine, "threads": 2, "repeats": 3, "load": 0.1}
+    result = {"machine": machine, "threads": 2, "repeats": 3, "batches": 8, "load": 0.1}
     result |= {"verdicts": verdicts(runs), "medians": medians(runs)}
     result["time_to"] = {"goal": 0.15, "reached": True, "minutes": 3.5, "peak_mb": 1200, "epoch": 9}
     page = tmp_path / "page.md"

@@ -29,8 +29,11 @@ def test_a_position_is_counted_back_from_the_newest_event() -> None:
     module = _module().eval()
     before = module.encode(torch.tensor([[3, 5]]), torch.tensor([2]))
     with torch.no_grad():
-        module.positions.weight[:2] += 1  # places of the two oldest of four
+        module.positions.weight[:2].normal_()  # places of the two oldest of four
     torch.testing.assert_close(module.encode(torch.tensor([[3, 5]]), torch.tensor([2])), before)
+    with torch.no_grad():
+        module.positions.weight[2:].normal_()  # a constant would not do: the layer norm takes it out
+    assert not torch.allclose(module.encode(torch.tensor([[3, 5]]), torch.tensor([2])), before)
 
 
 def test_the_training_loss_is_the_cross_entropy_of_the_states_that_answer_queries() -> None:

@@ -95,7 +95,7 @@ class CausalBlock(nn.Module):
     def last(self, x: Tensor, position: Tensor) -> Tensor:
         """[batch, time, width] and int64 [batch] to [batch, width]: ``forward`` at one position per row only.
 
-        Answers need the last position of the last block; computing just that halves the work of two blocks.
+        Answers need the last position of the last block; there only keys and values are needed of all positions.
         """
         batch, time, width = x.shape
         normed = self.attention_norm(x)

@@ -17,7 +17,8 @@ def keep_pages() -> bool:
     """Stops malloc from returning large buffers to the kernel after every batch.
 
     A training step on the CPU frees and allocates the same few buffers of several MB again and again; by default
-    each is mapped, zeroed page by page and unmapped. Keeping them made an epoch of SASRec 5 to 10 % faster. Costs:
+    each is mapped, zeroed page by page and unmapped; keeping them took an epoch from 18.2 s to 17.1 s in a prototype.
+    Costs:
     the process's resident size stays at its peak. Does nothing (returns False) without glibc.
     """
     if not sys.platform.startswith("linux"):
