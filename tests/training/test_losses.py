@@ -14,8 +14,10 @@ def _random(rows: int = 600, items: int = 37, width: int = 8) -> tuple[torch.Ten
     return hidden, catalogue, torch.randint(items, (rows,), generator=generator)
 
 
-def test_chunked_cross_entropy_and_its_gradients_equal_torchs_across_a_chunk_border() -> None:
+@pytest.mark.parametrize("size", [1.0, 10.0], ids=["logits of up to 30", "logits of over 1,000"])
+def test_chunked_cross_entropy_and_its_gradients_equal_torchs_across_a_chunk_border(size: float) -> None:
     hidden, catalogue, target = _random(rows=600)  # 256 + 256 + 88
+    hidden, catalogue = hidden * size, catalogue * size
     ours = cross_entropy(hidden, catalogue, target)
     ours_gradients = torch.autograd.grad(3 * ours, [hidden, catalogue])
     theirs = F.cross_entropy(hidden @ catalogue.t(), target)

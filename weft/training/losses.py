@@ -15,11 +15,17 @@ _CPU_ROWS = 256
 _GPU_ROWS = 8192
 
 
+# Logits that cannot exceed this go into the exponential as they are: exp(±40) times any catalogue is a float32.
+_TAME = 40.0
+
+
 class _CrossEntropy(torch.autograd.Function):
     """Mean of -log softmax(hidden @ items.T)[target], with the gradient made in the forward pass.
 
-    The logits of a chunk are turned in place into probabilities, then into the gradient of the logits, and used for
-    both matrix products while they are still in the cache; nothing of size [rows, items] outlives its chunk.
+    The logits of a chunk are turned in place into exponentials and used for both matrix products while they are still
+    in the cache; nothing of size [rows, items] outlives its chunk. Passes over the chunk are what is saved: dividing by
+    the sum of a row is left to the narrow side of each product, and on a CPU the largest logit is looked for only
+    where the norms say that an exponential could overflow.
     """
 
     @staticmethod
@@ -27,7 +33,10 @@ class _CrossEntropy(torch.autograd.Function):
         kind = torch.get_autocast_dtype(hidden.device.type) if torch.is_autocast_enabled(hidden.device.type) else None
         work = (kind or hidden.dtype) if hidden.is_cuda else hidden.dtype
         h, w = hidden.detach().to(work), items.detach().to(work)
-        rows = _CPU_ROWS if h.device.type == "cpu" else _GPU_ROWS
+        on_cpu = h.device.type == "cpu"
+        # By Cauchy and Schwarz |h · w| <= |h| |w|. Elsewhere the answer would have to be waited for.
+        tame = on_cpu and len(h) > 0 and float(h.norm(dim=1).max() * w.norm(dim=1).max()) <= _TAME
+        rows = _CPU_ROWS if on_cpu else _GPU_ROWS
         grad_h, grad_w = torch.empty_like(h), torch.zeros_like(w, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float64, device=h.device)
         transposed = w.t()
@@ -35,15 +44,17 @@ class _CrossEntropy(torch.autograd.Function):
         for start in range(0, len(h), rows):
             part, want = h[start : start + rows], target[start : start + rows, None]
             logits = torch.mm(part, transposed, out=buffer[: len(part)])
-            top = logits.amax(1, keepdim=True)
-            total += (top.float() - logits.gather(1, want).float()).sum(dtype=torch.float64)
-            weights = logits.sub_(top).exp_()
+            if not tame:
+                logits.sub_(logits.amax(1, keepdim=True))
+            total -= logits.gather(1, want).sum(dtype=torch.float64)
+            weights = logits.exp_()
             mass = weights.sum(1, keepdim=True, dtype=torch.float32)
             total += mass.log().sum(dtype=torch.float64)
-            weights.mul_((1.0 / (mass * len(h))).to(work))
-            weights.scatter_add_(1, want, torch.full_like(want, 1, dtype=work).mul_(-1.0 / len(h)))
-            torch.mm(weights, w, out=grad_h[start : start + len(part)])
-            grad_w.addmm_(weights.t(), part) if work == torch.float32 else grad_w.add_(weights.t() @ part)
+            weights.scatter_add_(1, want, -mass.to(work))  # times 1 / mass: probabilities, less 1 at the target
+            scale = (1.0 / (mass * len(h))).to(work)
+            torch.mm(weights, w, out=grad_h[start : start + len(part)]).mul_(scale)
+            scaled = part * scale
+            grad_w.addmm_(weights.t(), scaled) if work == torch.float32 else grad_w.add_(weights.t() @ scaled)
         ctx.save_for_backward(grad_h.to(hidden.dtype), grad_w.to(items.dtype))
         return (total / len(h)).to(hidden.dtype)
 
