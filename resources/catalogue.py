@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
@@ -101,6 +101,21 @@ def refresh(store: ArtifactStore) -> Path | None:
         _set_aside(file.with_name(f"{CATALOGUE}.wal"))
         fresh.replace(file)
     return file
+
+
+def free(store: ArtifactStore) -> None:
+    """Puts a fresh ``catalogue.duckdb`` in the place of one that somebody holds open for writing.
+
+    DuckDB locks every other process out of such a file. Its holder keeps what they opened, under no name.
+    """
+    file = Path(store.base.path) / CATALOGUE
+    if not store.place.local or not file.exists():
+        return
+    try:
+        duckdb.connect(file, read_only=True).close()
+    except duckdb.IOException:  # locked, or damaged: either way a new one is right
+        with suppress(WeftError, OSError):  # whoever may only read the storage can still ask ``query``
+            refresh(store)
 
 
 def _set_aside(wal: Path) -> None:

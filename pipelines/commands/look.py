@@ -89,10 +89,11 @@ def query(
     output: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.table,
     storage: Storage = None,
 ) -> None:
-    """Runs SQL over the artifacts; never stale and never locked out."""
+    """Runs SQL over the artifacts; never stale and never locked out. Frees a catalogue that is held for writing."""
     import duckdb  # noqa: PLC0415 - only here
 
     store = ArtifactStore(use_storage(storage))
+    catalogue.free(store)
     try:
         found = catalogue.query(store, sql)
     except duckdb.Error as error:

@@ -2,6 +2,9 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -67,22 +70,43 @@ def test_what_is_not_made_yet_is_an_empty_view_with_the_columns_it_will_have(sto
         assert_frame_equal(catalogue.query(store, f"describe {asset}"), before)
 
 
-def test_both_ways_give_equal_rows_while_another_process_has_the_file_open_for_writing(store) -> None:
-    store.write(USERS, SHOP, users("ann"))
-    file = catalogue.refresh(store)
+@contextmanager
+def _held_for_writing(file: Path) -> Iterator[None]:
+    """Another process has the file open, with something in its write-ahead log."""
     hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); c.execute('create table t (x int)'); print(); input()"
     with subprocess.Popen([sys.executable, "-c", hold, str(file)], stdin=-1, stdout=-1) as holder:
         try:
             holder.stdout.readline()
-            assert file.with_name("catalogue.duckdb.wal").exists()
-            store.write(USERS, SHOP, users("bob", "eve"))
-            with pytest.warns(UserWarning, match="open for writing elsewhere"):
-                catalogue.refresh(store)
-            sql = "from interactions.users order by user"
-            assert _plain(store, sql).rows() == [(1, "bob", "shop"), (2, "eve", "shop")]
-            assert_frame_equal(catalogue.query(store, sql), _plain(store, sql))
+            yield
         finally:
             holder.kill()
+
+
+def test_both_ways_give_equal_rows_while_another_process_has_the_file_open_for_writing(store) -> None:
+    store.write(USERS, SHOP, users("ann"))
+    file = catalogue.refresh(store)
+    with _held_for_writing(file):
+        assert file.with_name("catalogue.duckdb.wal").exists()
+        store.write(USERS, SHOP, users("bob", "eve"))
+        with pytest.warns(UserWarning, match="open for writing elsewhere"):
+            catalogue.refresh(store)
+        sql = "from interactions.users order by user"
+        assert _plain(store, sql).rows() == [(1, "bob", "shop"), (2, "eve", "shop")]
+        assert_frame_equal(catalogue.query(store, sql), _plain(store, sql))
+
+
+def test_a_file_held_for_writing_is_freed_without_a_commit_and_a_free_one_is_left_alone(store) -> None:
+    store.write(USERS, SHOP, users("ann"))
+    file = catalogue.refresh(store)
+    standing = file.stat().st_ino
+    catalogue.free(store)
+    assert file.stat().st_ino == standing
+    with _held_for_writing(file):
+        with pytest.raises(duckdb.IOException, match="lock"):
+            _plain(store, "from interactions.users")
+        with pytest.warns(UserWarning, match="open for writing elsewhere"):
+            catalogue.free(store)
+        assert _plain(store, "from interactions.users").rows() == [(1, "ann", "shop")]
 
 
 def test_the_file_can_be_deleted_and_a_damaged_artifact_hides_only_itself(store) -> None:
