@@ -1,6 +1,7 @@
-"""SASRec's speed beside RecTools, RePlay and RecBole on MovieLens-1M, as ratios within one run.
+"""SASRec's speed beside RecTools, RePlay and RecBole, as ratios within one run.
 
     python -m benchmarks.sasrec_speed --source ml-1m.zip --time-to-015
+    python -m benchmarks.sasrec_speed --dataset amazon-beauty-sequences --source amazon-beauty --lengths 50 --peers rectools
 
 Every figure comes from a process of its own, in the library's own environment; libraries take turns within a repeat,
 so that a slow minute of the machine hits all of them. Use an otherwise idle machine.
@@ -58,7 +59,7 @@ def compare(source: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "histories.npz"
-        data.write(data.split(source, unrated=False), table)
+        data.write(data.split(source, untouched=False, dataset=options.dataset), table)
         for repeat in range(options.repeats):
             for length in options.lengths:
                 for library, python in interpreters.items():
@@ -76,9 +77,15 @@ def compare(source: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     return runs
 
 
+def name_of(dataset: str) -> str:
+    """Name of the result file and of its marks in the page."""
+    return NAME if dataset == "ml-1m" else f"{NAME}_{dataset.replace('-', '_')}"
+
+
 def render(result: dict[str, Any], page: Path = PAGE) -> None:
-    """Writes the result between the two marks in ``page``."""
-    begin, end = f"<!-- {NAME}: begin -->", f"<!-- {NAME}: end -->"
+    """Writes the result between its two marks in ``page``."""
+    name = name_of(result["dataset"])
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, rest = page.read_text().split(begin)
     after = rest.split(end)[1]
     page.write_text(f"{before}{begin}\n\n{markdown(result)}\n\n{end}{after}")
@@ -86,14 +93,15 @@ def render(result: dict[str, Any], page: Path = PAGE) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, help="ml-1m.zip; default: in the folder that WEFT_TEST_DATA names")
+    parser.add_argument("--dataset", default="ml-1m", help="a built-in data set")
+    parser.add_argument("--source", type=Path, help="its files; default: ml-1m.zip in the folder WEFT_TEST_DATA names")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--lengths", type=int, nargs="+", default=[200, 50])
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--batches", type=int, default=8, help="measured batches per peer; weft: one whole epoch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--time-to-015", action="store_true", help=f"also fit to validation NDCG@10 of {GOAL}")
-    parser.add_argument("--name", default=NAME, help="name of the result file; another one for a trial run")
+    parser.add_argument("--name", help="name of the result file; another one for a trial run")
     parser.add_argument("--render", action="store_true", help="measure nothing, put the kept result into the page")
     return parser.parse_args()
 
@@ -101,21 +109,23 @@ def _options() -> argparse.Namespace:
 def main() -> None:
     """Measures, prints the table, keeps the result; exit status 1 if a bound does not hold."""
     options = _options()
+    name = options.name or name_of(options.dataset)
     if options.render:
-        render(json.loads((RESULTS / f"{NAME}.json").read_text()))
+        render(json.loads((RESULTS / f"{name}.json").read_text()))
         return
     folder = os.environ.get("WEFT_TEST_DATA")
     source = options.source or (Path(folder) / "ml-1m.zip" if folder else None)
-    if source is None or not source.is_file():
-        raise SystemExit("ml-1m.zip is missing: give --source, or set WEFT_TEST_DATA to its folder")
+    if source is None or not source.exists():
+        raise SystemExit("the data are missing: give --source, or set WEFT_TEST_DATA to the folder of ml-1m.zip")
     load = os.getloadavg()[0]
     runs = compare(source, options)
     result: dict[str, Any] = {
+        "dataset": options.dataset,
         "threads": options.threads,
         "repeats": options.repeats,
         "batches": options.batches,
         "load": load,
-        "verdicts": verdicts(runs),
+        "verdicts": verdicts(runs, options.dataset),
         "medians": medians(runs),
         "runs": runs,
     }
@@ -124,7 +134,7 @@ def main() -> None:
         result["time_to"] = measure(
             Path(sys.executable), "benchmarks.speed.time_to", *arguments, threads=options.threads
         )
-    path = save(options.name, result)
+    path = save(name, result)
     print(markdown(json.loads(path.read_text())))
     print(f"kept in {path}")
     sys.exit(0 if all(row["holds"] for row in result["verdicts"]) else 1)

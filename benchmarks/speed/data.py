@@ -1,4 +1,4 @@
-"""ML-1M under leave-one-out, read, cleaned and split by weft's own library, written once for all libraries."""
+"""A data set under leave-one-out, read, cleaned and split by weft's own library, written once for all libraries."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ class Split:
     n_items: int
 
 
-def split(source: Path, *, unrated: bool) -> Split:
-    """Reads ``ml-1m.zip`` and splits it.
+def split(source: Path, *, untouched: bool, dataset: str = "ml-1m") -> Split:
+    """Reads the files of a built-in data set and splits it.
 
     Args:
-        source: The zip.
-        unrated: Whether the 177 films that nobody rated count as items, as in the product. The peers cannot be given
-            items without an event, so that a comparison leaves them out.
+        source: Zip or folder.
+        untouched: Whether items without an event (177 films of MovieLens-1M) count, as in the product. The peers cannot
+            be given such items, so that a comparison leaves them out.
+        dataset: Its name.
     """
-    spec = BUILT_IN["ml-1m"].model_copy(update={"source": str(source), "url": None, "checksum": None})
-    opened, rules = open_source(spec), spec.rules.model_copy(update={"min_item_events": 0 if unrated else 1})
+    spec = BUILT_IN[dataset].model_copy(update={"source": str(source), "url": None, "checksum": None})
+    opened, rules = open_source(spec), spec.rules.model_copy(update={"min_item_events": 0 if untouched else 1})
     cleaned = clean(opened.interactions(), opened.items().lazy(), rules)
     table = protocol("leave_one_out").split(cleaned.interactions.lazy()).collect()
     return Split(table, len(cleaned.users), len(cleaned.items))

@@ -18,13 +18,14 @@ TITLES = {TRAINING: "training positions/s", ANSWERS: "top-10 users/s"}
 
 @dataclass(frozen=True)
 class Bound:
-    """What must hold: our figure divided by the peer's, at one length."""
+    """What must hold: our figure divided by the peer's, at one length of one data set."""
 
     figure: str
     length: int
     peer: str
     least: float
     target: float | None = None
+    dataset: str = "ml-1m"
 
 
 BOUNDS = (
@@ -35,6 +36,7 @@ BOUNDS = (
     Bound(TRAINING, 50, "recbole", 30.0),
     Bound(ANSWERS, 50, FASTEST, 1.25, 1.5),
     Bound(ANSWERS, 200, "replay", 2.0),
+    Bound(TRAINING, 50, "rectools", 3.0, dataset="amazon-beauty-sequences"),
 )
 MATMUL_TARGET = 0.75
 
@@ -58,15 +60,15 @@ def medians(runs: Sequence[Mapping[str, Any]]) -> Medians:
     return result
 
 
-def verdicts(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per bound: the ratio of the medians, the span of the ratios of single repeats, and whether it holds.
+def verdicts(runs: Sequence[Mapping[str, Any]], dataset: str = "ml-1m") -> list[dict[str, Any]]:
+    """One row per bound of the data set: the ratio of the medians, the span of the ratios of single repeats, and whether it holds.
 
     A bound whose figures were not measured has None for all three. The fastest peer counts only when all
     three were measured.
     """
     middle = medians(runs)
     rows = []
-    for bound in BOUNDS:
+    for bound in (each for each in BOUNDS if each.dataset == dataset):
         at = middle.get(str(bound.length), {})
         peer = _peer(bound, at)
         row: dict[str, Any] = {
@@ -110,7 +112,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     """The result file as the section of ``docs/benchmarks.md``: machine, ratios, figures."""
     machine = result["machine"]
     setting = (
-        f"Commit `{machine['commit']}`, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"Data set `{result['dataset']}`, commit `{machine['commit']}`, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{result['threads']} threads, medians of {result['repeats']} repeats, "
         f"{result['batches']} batches per peer, load average at the start "
         f"{result['load']:.1f}."

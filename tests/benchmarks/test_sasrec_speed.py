@@ -56,7 +56,9 @@ def test_a_bound_holds_by_the_ratio_of_medians() -> None:
     assert (rectools["ratio"], rectools["span"], rectools["holds"]) == (8.0, [8.0, 8.0], True)
     replay = _row(rows, "train_per_second", 50, "replay")
     assert (replay["ratio"], replay["least"], replay["holds"]) == (2.0, 2.2, False)
-    assert len(rows) == len(BOUNDS)
+    assert len(rows) == sum(bound.dataset == "ml-1m" for bound in BOUNDS)
+    beauty = verdicts(_runs(), "amazon-beauty-sequences")
+    assert [(row["peer"], row["ratio"], row["least"]) for row in beauty] == [("rectools", 4.0, 3.0)]
 
 
 def test_answers_at_50_are_compared_with_the_fastest_of_the_three() -> None:
@@ -82,7 +84,7 @@ def test_the_span_shows_a_repeat_in_which_the_ratio_was_another() -> None:
 def test_the_kept_result_becomes_the_section_between_the_marks_again_and_again(tmp_path: Path) -> None:
     runs = _runs(without="recbole")
     machine = {"commit": "abc", "processor": "a CPU", "cores": 2, "memory_gib": 24.0}
-    result = {"machine": machine, "threads": 2, "repeats": 3, "batches": 8, "load": 0.1}
+    result = {"dataset": "ml-1m", "machine": machine, "threads": 2, "repeats": 3, "batches": 8, "load": 0.1}
     result |= {"verdicts": verdicts(runs), "medians": medians(runs)}
     result["time_to"] = {"goal": 0.15, "reached": True, "minutes": 3.5, "peak_mb": 1200, "epoch": 9}
     page = tmp_path / "page.md"
@@ -103,7 +105,8 @@ def test_the_kept_result_becomes_the_section_between_the_marks_again_and_again(t
 
 def test_the_page_has_the_marks_that_render_needs() -> None:
     text = sasrec_speed.PAGE.read_text()
-    assert text.count("<!-- sasrec_speed: begin -->") == text.count("<!-- sasrec_speed: end -->") == 1
+    for name in map(sasrec_speed.name_of, {bound.dataset for bound in BOUNDS}):
+        assert text.count(f"<!-- {name}: begin -->") == text.count(f"<!-- {name}: end -->") == 1
 
 
 def test_a_process_speaks_through_its_last_json_line_and_its_failure_is_shown() -> None:
