@@ -1,7 +1,8 @@
-"""SASRec's speed beside RecTools, RePlay and RecBole, as ratios within one run.
+r"""SASRec's speed beside RecTools, RePlay and RecBole, as ratios within one run.
 
     python -m benchmarks.sasrec_speed --source ml-1m.zip --time-to-015
-    python -m benchmarks.sasrec_speed --dataset amazon-beauty-sequences --source amazon-beauty --lengths 50 --peers rectools
+    python -m benchmarks.sasrec_speed --dataset amazon-beauty-sequences --source amazon-beauty --lengths 50 \
+      --peers rectools
 
 Every figure comes from a process of its own, in the library's own environment; libraries take turns within a repeat,
 so that a slow minute of the machine hits all of them. Use an otherwise idle machine.

@@ -61,7 +61,7 @@ def medians(runs: Sequence[Mapping[str, Any]]) -> Medians:
 
 
 def verdicts(runs: Sequence[Mapping[str, Any]], dataset: str = "ml-1m") -> list[dict[str, Any]]:
-    """One row per bound of the data set: the ratio of the medians, the span of the ratios of single repeats, and whether it holds.
+    """One row per bound of the data set: ratio of the medians, span of the ratios of single repeats, whether it holds.
 
     A bound whose figures were not measured has None for all three. The fastest peer counts only when all
     three were measured.
@@ -112,7 +112,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     """The result file as the section of ``docs/benchmarks.md``: machine, ratios, figures."""
     machine = result["machine"]
     setting = (
-        f"Data set `{result['dataset']}`, commit `{machine['commit']}`, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"Data set `{result['dataset']}`, commit `{machine['commit']}`, "
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{result['threads']} threads, medians of {result['repeats']} repeats, "
         f"{result['batches']} batches per peer, load average at the start "
         f"{result['load']:.1f}."
