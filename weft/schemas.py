@@ -105,7 +105,10 @@ class Interactions(dy.Schema):
 
 
 class Splits(dy.Schema):
-    """Every interaction with the part it plays in one protocol, sorted by (user, timestamp, row)."""
+    """Every interaction with the part it plays in one protocol.
+
+    Sorted by (user, timestamp, row), in a session protocol by (session, timestamp, row) with rows of no session last.
+    """
 
     row = dy.Int64(primary_key=True, min=0)
     user = dy.Int32(min=1)
@@ -114,6 +117,16 @@ class Splits(dy.Schema):
     rating = dy.Float32(nullable=True)
     split = dy.Enum(SPLITS)
     target = dy.Bool()  # asked for in evaluation
+    session = dy.Int64(nullable=True, min=1)  # in a session protocol: its number, by start of session
+    label = dy.Bool(nullable=True)  # in a pointwise protocol: liked or not
+
+
+class Negatives(dy.Schema):
+    """Items drawn once for each target of a protocol that ranks the target among a few, in drawn order."""
+
+    query = dy.Int64(primary_key=True, min=0)  # the target's row
+    split = dy.Enum(SPLITS)
+    items = dy.List(dy.Int32(min=1))
 
 
 class Truth(dy.Schema):
@@ -280,6 +293,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "interactions.images": Images,
     "interactions.interactions": Interactions,
     "interactions.splits": Splits,
+    "interactions.negatives": Negatives,
     "interactions.truth": Truth,
     "reports.metrics": Metrics,
     "reports.comparisons": Comparisons,

@@ -119,7 +119,11 @@ def test_nothing_measured_makes_empty_tables() -> None:
 def test_the_catalogue_of_a_split_ends_with_that_split() -> None:
     rows = [(0, 1, 1, 1, "train"), (1, 1, 2, 2, "train"), (2, 1, 4, 3, "validation"), (3, 1, 5, 4, "test")]
     frame = pl.DataFrame(rows, schema=["row", "user", "item", "timestamp", "split"], orient="row")
-    splits = Splits.cast(frame.with_columns(rating=None, target=pl.lit(value=True)).select(list(Splits.columns())))
+    splits = Splits.cast(
+        frame.with_columns(rating=None, session=None, label=None, target=pl.lit(value=True)).select(
+            list(Splits.columns())
+        )
+    )
     got = Catalogue.of(splits)
     assert got.counts.tolist() == [0, 1, 1, 0, 0, 0]
     assert got.candidates == {"train": 2, "validation": 3, "test": 4}

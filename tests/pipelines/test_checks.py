@@ -21,7 +21,7 @@ def splits(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
     frame = (
         pl.DataFrame(columns)
         .with_row_index("row")
-        .with_columns(rating=None, target=pl.col("split").is_in(["validation", "test"]))
+        .with_columns(rating=None, session=None, label=None, target=pl.col("split").is_in(["validation", "test"]))
     )
     return Splits.cast(frame.select(list(Splits.columns())))
 

@@ -98,6 +98,9 @@ class Task:
         target: int32 [q], the true next item.
         candidates: bool [n_items + 1], which items are ranked at all; entry 0 is False.
         filter_seen: Items of a query's own history are not ranked (the target always is).
+        label: bool [q] in pointwise protocols: whether the user liked the target, the judged item. None elsewhere.
+        among: int32 [q, c]: the drawn negatives that the target is ranked among, in drawn order, 0 where there were
+            fewer. None: among all candidates.
     """
 
     split: str
@@ -105,6 +108,8 @@ class Task:
     target: NDArray[np.int32]
     candidates: NDArray[np.bool_]
     filter_seen: bool
+    label: NDArray[np.bool_] | None = None
+    among: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.target)

@@ -1,0 +1,153 @@
+"""What every protocol is: named rules with a digest, from interactions to splits, training events and tasks.
+
+A protocol is an object with a name and a digest of its rules, not flags scattered in code. Order inside a user (inside
+a session, where nobody crosses sessions) is by (timestamp, source row) everywhere. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Set as AbstractSet
+from typing import ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from weft.data.sequences import Events, Queries, Task
+from weft.evaluation.protocols.order import ORDER, in_order, run_starts, times, up_to
+from weft.schemas import SPLITS, Splits
+
+SPLIT = pl.Enum(SPLITS)
+Held = Literal["validation", "test"]
+
+
+class Protocol(BaseModel):
+    """Rules of one evaluation. Fields are the rules that a data set may set; the rest is the class.
+
+    Attributes:
+        name: Name in every table and path.
+        title: What it does, in one line.
+        kind: ``ranking`` (one target among the catalogue) or ``pointwise`` (labelled pairs).
+        grouped_by: ``user``, or ``session`` where no history crosses sessions.
+        control: What leaks, in a negative control: published, known to be wrong, never a headline. Else empty.
+        needs: Columns of the interactions without which the rules mean nothing.
+        samples: Whether targets are ranked among drawn negatives (schema ``Negatives``), not among all candidates.
+        window: Rows before the target that a history may reach back; None: all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    kind: ClassVar[Literal["ranking", "pointwise"]] = "ranking"
+    grouped_by: ClassVar[Literal["user", "session"]] = "user"
+    control: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    samples: ClassVar[bool] = False
+    window: ClassVar[int | None] = None
+
+    filter_seen: bool = Field(
+        default=True, description="Items of a query's own history are not ranked; the target always is."
+    )
+    strict_time: bool = Field(
+        default=False, description="A history ends before the target's second, not before its row."
+    )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rules: equal digests mean comparable numbers."""
+        rules = {"name": self.name, "kind": self.kind, "order": ORDER, "version": 1, **self.model_dump(mode="json")}
+        return hashlib.sha256(json.dumps(rules, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def lacks(self, columns: AbstractSet[str]) -> str:
+        """The first column that the rules need and data with these columns do not have; empty where they have all."""
+        return next((name for name in self.needs if name not in columns), "")
+
+    def split(self, interactions: pl.LazyFrame) -> pl.LazyFrame:
+        """Assigns every interaction its part (schema ``Splits``).
+
+        Sorted by (user, timestamp, row); where ``grouped_by`` is ``session``, by (session, timestamp, row) with the
+        rows of no session last.
+
+        Raises:
+            RequestError: If the interactions lack what the rules need (times, parts, ratings, sessions).
+        """
+        ordered = in_order(interactions).with_columns(
+            session=pl.lit(None, dtype=pl.Int64), label=pl.lit(None, dtype=pl.Boolean)
+        )
+        return self._assigned(ordered).select(Splits.column_names())
+
+    @abstractmethod
+    def _assigned(self, ordered: pl.LazyFrame) -> pl.LazyFrame:
+        """``ordered`` (by user, timestamp, row) with ``split`` and ``target``, and where they apply, the rest."""
+
+    def events(self, splits: pl.DataFrame, n_users: int, n_items: int) -> Events:
+        """What a model may be fitted on: the rows of the training split and nothing else.
+
+        Where ``grouped_by`` is ``session``, sessions take the place of users: their numbers and their count.
+        """
+        train = splits.filter(pl.col("split") == "train")
+        sessions = self.grouped_by == "session"
+        return Events(
+            user=train[self.grouped_by].cast(pl.Int32).to_numpy(),
+            item=train["item"].to_numpy(),
+            timestamp=times(train),
+            label=None if self.kind == "ranking" else train["label"].cast(pl.Float32).to_numpy(),
+            n_users=_count(splits) if sessions else n_users,
+            n_items=n_items,
+        )
+
+    def task(self, splits: pl.DataFrame, split: Held, n_items: int) -> Task:
+        """The queries and answers of ``split``; a query's id is the source row of its target.
+
+        A history holds all rows of the user (of the session) before the target, for a test query also validation
+        rows, never rows of a later split; in pointwise protocols the positive ones among them. Ranked are the items
+        that occur in this split or an earlier one, so that what exists only in the test split cannot change a
+        validation figure.
+        """
+        visible = up_to(splits, split)
+        asked = np.flatnonzero((visible["target"] & (visible["split"] == split)).to_numpy())
+        item = visible["item"].to_numpy()
+        candidates = np.zeros(n_items + 1, dtype=np.bool_)
+        candidates[item] = True
+        pointwise = self.kind == "pointwise"
+        return Task(
+            split=split,
+            queries=self._queries(visible, asked),
+            target=item[asked],
+            candidates=candidates,
+            filter_seen=self.filter_seen,
+            label=visible["label"].to_numpy()[asked].astype(np.bool_) if pointwise else None,
+        )
+
+    def _queries(self, visible: pl.DataFrame, asked: NDArray[np.int64]) -> Queries:
+        """What is known before the rows ``asked`` of ``visible``."""
+        group = visible[self.grouped_by].to_numpy()
+        shown = np.arange(len(visible)) if self.kind == "ranking" else np.flatnonzero(visible["label"].to_numpy())
+        begin = np.searchsorted(group, group[asked])
+        if self.window is not None:
+            begin = np.maximum(begin, asked - self.window)
+        end = run_starts(visible, self.grouped_by)[asked] if self.strict_time else asked
+        first = np.searchsorted(shown, begin)
+        lengths = np.maximum(np.searchsorted(shown, end) - first, 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        source = shown[np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])]
+        moments = times(visible)
+        user = visible["user"].to_numpy()[asked]
+        return Queries(
+            query=visible["row"].to_numpy()[asked],
+            user=np.zeros_like(user) if self.grouped_by == "session" else user,
+            time=None if moments is None else moments[asked],
+            items=visible["item"].to_numpy()[source],
+            offsets=offsets,
+        )
+
+
+def _count(splits: pl.DataFrame) -> int:
+    """Number of sessions; they are numbered from 1."""
+    last = splits["session"].max()
+    return last if isinstance(last, int) else 0
