@@ -33,7 +33,7 @@ def show(context: typer.Context, storage: Storage = None) -> None:
     table = Table("data set", "format", "source", "users", "items", "interactions", "terms")
     for name, spec in sorted(registry.load_all(base).items()):
         sizes = (_rows(store, f"interactions.{part}", name) for part in ("users", "items", "interactions"))
-        where = spec.source or spec.url or "simulated"
+        where = spec.source or spec.url or spec.origin or "simulated"
         table.add_row(name, spec.format, escape(where), *sizes, escape(spec.terms))
     Console().print(table)
 

@@ -8,7 +8,7 @@ from weft.errors import RequestError, SourceError
 
 
 def test_the_built_in_data_sets_are_written_once_and_edits_stay(tmp_path):
-    assert register_built_in(tmp_path) == ["ml-100k", "ml-1m", "storefront"]
+    assert register_built_in(tmp_path) == sorted(BUILT_IN)
     assert load(tmp_path, "ml-1m") == BUILT_IN["ml-1m"]
     save(tmp_path, specify(tmp_path, "storefront", production=False, settings={"preset": "tiny"}))
     register_built_in(tmp_path)

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 from weft.errors import SourceError
 
@@ -196,6 +197,35 @@ def read_gzip(path: Path, limits: Limits | None = None) -> bytes:
     if len(content) > bound:
         raise _unsafe(path, f"it unpacks to over {bound:,} bytes")
     return content
+
+
+def check_gzip(path: Path, limits: Limits | None = None) -> Path:
+    """Reads a ``.gz`` file once, holding a megabyte at a time, and returns its path; other files are not touched.
+
+    Raises:
+        SourceError: If it is damaged or cut off, or unpacks to more than ``limits``.
+    """
+    if path.suffix.lower() != ".gz":
+        return path
+    limits = limits or Limits()
+    bound = min(limits.bytes, max(2**20, int(limits.ratio * path.stat().st_size)))
+    total = 0
+    try:
+        with gzip.open(path) as stream:
+            while chunk := stream.read(2**20):
+                total += len(chunk)
+                if total > bound:
+                    raise _unsafe(path, f"it unpacks to over {bound:,} bytes")
+    except _UNREADABLE as error:
+        raise SourceError(f"{path} is damaged: {error}", "get the file again") from error
+    return path
+
+
+def open_text(path: Path) -> TextIO:
+    """Opens a text file, plain or ``.gz``; bytes that are not UTF-8 become the replacement character."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="\n")
+    return path.open(encoding="utf-8", errors="replace", newline="\n")
 
 
 def check_checksum(path: Path, checksum: str | None) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".jsonl", ".ndjson")
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+"""Files with one JSON object per line."""
+
+TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", *JSON_ENDINGS)
 """Files that can be read as a table."""
 
 
@@ -51,6 +54,10 @@ class ColumnMapping(BaseModel):
     separator: str = Field(",", min_length=1, max_length=1, description="Between the fields of a CSV file.")
     quote: str | None = Field('"', min_length=1, max_length=1, description="Around fields of a CSV file, if at all.")
     genre_separator: str = Field("|", min_length=1, description="Between genres in one text.")
+    item_separator: str | None = Field(
+        None, min_length=1, description="Between the items of a sequence; without it a comma or a space, as found."
+    )
+    unescape: bool = Field(False, description="HTML entities in titles and descriptions (&amp;) become characters.")
     time: str = Field(
         "auto",
         description="How times are written: s, ms, us or ns since 1970, iso, a strftime pattern such as %d.%m.%Y "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +12,14 @@ import pooch
 from pydantic import ValidationError
 
 from weft.data.archives import check_checksum, need_file, open_archive
+from weft.data.formats import amazon
+from weft.data.formats.book_crossing import BookCrossing
+from weft.data.formats.cross_domain import CrossDomain
 from weft.data.formats.movielens import MovieLens
+from weft.data.formats.sequence import Sequences
 from weft.data.formats.tabular import Tabular
 from weft.data.images import Pictures, read_map
+from weft.data.mapping import ColumnMapping
 from weft.data.registry import DatasetSpec
 from weft.data.storefront import Storefront, StorefrontSettings, simulate
 from weft.errors import RequestError, SourceError
@@ -44,6 +50,30 @@ class Source(Protocol):
         """Schema ``Truth`` for simulated data, else None."""
 
 
+class Tables(Protocol):
+    """What a format says about the files of one source."""
+
+    def notes(self) -> list[str]:
+        """What cannot be done with these data."""
+
+    def interactions(self) -> pl.LazyFrame:
+        """Schema ``RawInteractions``, in source order."""
+
+    def items(self) -> pl.DataFrame:
+        """Schema ``RawItems``, in source order."""
+
+
+_FORMATS: dict[str, Callable[[Path, ColumnMapping], Tables]] = {
+    "movielens": lambda path, _: MovieLens.find(open_archive(path)),
+    "amazon": lambda path, _: amazon.find(path),
+    "book-crossing": lambda path, _: BookCrossing.find(open_archive(path)),
+    "sequence-tsv": Sequences.find,
+    "cross-domain-tsv": lambda path, _: CrossDomain.find(path),
+    "tabular": Tabular.find,
+}
+"""Each finds its files in a source, checks them without reading them all, and reads them when asked."""
+
+
 def open_source(spec: DatasetSpec, downloads: Path | None = None) -> Source:
     """The source of ``spec``. Nothing is read or downloaded before the first call.
 
@@ -63,7 +93,7 @@ class FileSource:
 
     def check(self) -> list[str]:
         """Checks the checksum, the archive or tables, and the picture folder with its map."""
-        notes = self._tables.notes() if isinstance(self._tables, Tabular) else []
+        notes = self._tables.notes()
         self._pictures, self._map  # noqa: B018  # opening them is the check
         return notes
 
@@ -87,11 +117,8 @@ class FileSource:
         """Nobody knows."""
 
     @cached_property
-    def _tables(self) -> MovieLens | Tabular:
-        path = self._path()
-        if self._spec.format == "movielens":
-            return MovieLens.find(open_archive(path))
-        return Tabular.find(path, self._spec.mapping)
+    def _tables(self) -> Tables:
+        return _FORMATS[self._spec.format](self._path(), self._spec.mapping)
 
     @cached_property
     def _pictures(self) -> Pictures | None:
@@ -110,8 +137,13 @@ class FileSource:
             if path.is_file():
                 check_checksum(path, spec.checksum)
             return path
+        if spec.url is None:
+            raise SourceError(
+                f"the files of {spec.name} are not downloaded by weft",
+                f"get them and give them: --source PATH; they are {spec.origin}",
+            )
         folder = self._downloads or pooch.os_cache("weft")
-        name = spec.url.rsplit("/", 1)[-1] if spec.url else ""
+        name = spec.url.rsplit("/", 1)[-1]
         try:
             return Path(pooch.retrieve(spec.url, spec.checksum, fname=f"{spec.name}-{name}", path=folder))
         except ValueError as error:

@@ -1,0 +1,77 @@
+"""Lines of JSON as they are found: broken lines among good ones, and Python literals that only look like JSON.
+
+``polars.scan_ndjson`` gives up a whole file for one broken line; here such a line is a row of nulls, which cleaning
+rejects by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from weft.data.archives import open_text
+
+_NO_BREAK = "\x1f"
+"""A control character, which no line of JSON holds: the CSV reader then hands out whole lines, as a stream."""
+
+
+def scan(path: Path, fields: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.LazyFrame:
+    """``fields`` of every object in a file of JSON lines, plain or gzip; all null where a line is broken.
+
+    Blank lines are no rows. Bytes that are not UTF-8 become the replacement character.
+    """
+    lines = pl.scan_csv(
+        path,
+        separator=_NO_BREAK,
+        has_header=False,
+        new_columns=["line"],
+        quote_char=None,
+        infer_schema=False,
+        encoding="utf8-lossy",
+        truncate_ragged_lines=True,
+    )
+    schema = pl.Struct(dict(fields))
+    decoded = pl.col("line").map_batches(
+        lambda batch: _decoded(batch, schema), return_dtype=schema, is_elementwise=True
+    )
+    return lines.filter(pl.col("line").str.strip_chars() != "").select(decoded.alias("__object")).unnest("__object")
+
+
+def _decoded(lines: pl.Series, schema: pl.Struct) -> pl.Series:
+    try:
+        return lines.str.json_decode(schema)
+    except PolarsError:  # one line of this batch is broken: each field on its own, a third of the speed
+        line = pl.col(lines.name)
+        fields = [
+            line.str.json_path_match(f"$.{field.name}").cast(field.dtype, strict=False).alias(field.name)
+            for field in schema.fields
+        ]
+        return lines.to_frame().select(pl.struct(fields).alias(lines.name)).to_series()
+
+
+def objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Every object of a file, one line at a time; an empty one where a line is broken.
+
+    A line may also be a Python literal (``{'asin': 'x', 'sold': True}``), which is parsed and never evaluated.
+    """
+    with open_text(path) as lines:
+        for line in lines:
+            if line.strip():
+                yield parsed(line)
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """The object that a line holds; an empty one where it holds none."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(line.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        return found if isinstance(found, dict) else {}
+    return {}
