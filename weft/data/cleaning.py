@@ -1,19 +1,31 @@
 """From what the source states to what every later stage can trust: rules kept, numbers, order.
 
 Every input row ends up in exactly one place: accepted, or in ``rejected`` with the name of the first rule it broke.
-Ids are held as categoricals (4 bytes, hashed once), so that a million rows take a few tenths of a second.
-Not here: the rules (``rules.py``), reading files (``sources.py``), splitting (``evaluation/protocols.py``).
+Rows are read as a stream and held as 20 bytes each: ids are codes of categories, times and rows 32-bit numbers.
+What a refused row said is read from the source a second time, for these rows alone.
+Not here: the rules (``rules.py``), counting and ordering (``numbering.py``), reading files (``sources.py``),
+splitting (``evaluation/protocols``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import polars.selectors as cs
+from numpy.typing import NDArray
 
-from weft.data.rules import CleaningRules, ItemRules, as_rejected, check_share, event_rules, sort_out
+from weft.data import numbering
+from weft.data.rules import RULE, CleaningRules, as_rejected, check_share, event_rules, first_broken, item_rules
 from weft.errors import SourceError
+from weft.progress import NoProgress, Progress
+from weft.schemas import Rejected
+
+_BATCH = 131_072
+_OPTIONAL = ("timestamp", "rating", "domain", "session_id", "part")
+_KEYS = ("user_id", "item_id", "domain", "session_id", "part")
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ def clean(
     raw_items: pl.LazyFrame,
     rules: CleaningRules | None = None,
     decoded: pl.LazyFrame | None = None,
+    progress: Progress | None = None,
 ) -> Cleaned:
     """Cleans and numbers one data set.
 
@@ -39,109 +52,213 @@ def clean(
     ``min_item_events`` says otherwise.
 
     Args:
-        raw_interactions: Schema ``RawInteractions``; read once, as a stream.
+        raw_interactions: Schema ``RawInteractions``; read as a stream, and a second time where rows are refused.
         raw_items: Schema ``RawItems``; may be empty.
         rules: What is refused.
         decoded: Table with a column ``image``: the pictures that could be read. Items that refer to others are
             reported, unless there are no pictures at all.
+        progress: Hears how many rows have been read.
 
     Raises:
         SourceError: If too large a share of the rows is broken, or none is left.
     """
     rules = rules or CleaningRules()
-    ids = pl.Categories.random("weft")  # of this call: codes are small and nothing outlives it
-    events, broken = sort_out(raw_interactions, event_rules(rules), "interactions", ids)
-    events = events if events["row"].is_sorted() else events.sort("row")
-    events, repeated = _without_duplicates(events)
-    broken = pl.concat([broken, repeated])
-    check_share("interactions", len(events), broken, rules)
+    kinds = {name: pl.Categorical(pl.Categories.random(name)) for name in _KEYS}  # of this call: codes stay small
+    events, broken = _read(raw_interactions, rules, kinds, progress)
+    user, item = _codes(events["user_id"]), _codes(events["item_id"])
+    keep = np.ones(len(user), np.bool_)
+    again = _repeated(raw_interactions, events["row"], numbering.same_triple(user, item, _times(events)))
+    keep[again] = False
+    broken = pl.concat([broken, _refused(events["row"], again, "duplicate")])
+    check_share("interactions", int(keep.sum()), broken["rule"], rules, _examples(raw_interactions, broken))
 
-    catalogue, broken_items = sort_out(raw_items, ItemRules, "items", ids)
-    twice = ~catalogue["item_id"].is_first_distinct()
-    broken_items = pl.concat([broken_items, as_rejected(catalogue.filter(twice), "items", "duplicate_item")])
-    catalogue = catalogue.filter(~twice)
-    check_share("items", len(catalogue), broken_items, rules)
-
-    events, few = _enough_events(events, rules)
-    if rules.min_item_events:
-        rare = catalogue.join(events, on="item_id", how="anti", maintain_order="left")
-        catalogue = catalogue.join(rare, on="row", how="anti", maintain_order="left")
-        few = pl.concat([few, as_rejected(rare, "items", "few_events")])
-    interactions, users, items = _number(events, catalogue)
-    refused = pl.concat([broken, few, broken_items, _unreadable(catalogue, decoded)])
-    return Cleaned(interactions, users, items, refused.sort("source", "row", maintain_order=True))
-
-
-def _without_duplicates(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Leaves out rows that say exactly what an earlier row says."""
-    user, item = (pl.col(key).to_physical().cast(pl.UInt64) for key in ("user_id", "item_id"))
-    pair = events.select(user * 2**32 + item).to_series()
-    repeated = events.clear()
-    if pair.n_unique() < len(pair):  # in many data nobody meets an item twice, and whole rows need not be compared
-        suspects = events.filter(pair.is_duplicated())
-        repeated = suspects.filter(~pl.struct(pl.exclude("row")).is_first_distinct())
-        events = events.join(repeated, on="row", how="anti", maintain_order="left")
-    return events, as_rejected(repeated, "interactions", "duplicate")
-
-
-def _enough_events(events: pl.DataFrame, rules: CleaningRules) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Leaves out items and users with too few events, again and again until all that are left have enough."""
-    few = events.clear()
-    before = -1
-    while len(events) != before:
-        before = len(events)
-        for key, least in (("item_id", rules.min_item_events), ("user_id", rules.min_user_events)):
-            if least > 1:
-                enough = events.select(pl.len().over(key) >= least).to_series()
-                few = pl.concat([few, events.filter(~enough)])
-                events = events.filter(enough)
-    if events.is_empty():
+    catalogue, broken_items = _catalogue(raw_items, rules, kinds)
+    enough = numbering.with_enough(user, item, keep, rules.min_user_events, rules.min_item_events)
+    if not enough.any():
         raise SourceError(
             "no user and item has as many events as the rules ask for",
             "lower rules.min_item_events and rules.min_user_events of the data set",
         )
-    return events, as_rejected(few, "interactions", "few_events")
+    few = _refused(events["row"], np.flatnonzero(keep & ~enough), "few_events")
+    if rules.min_item_events:
+        rare = ~np.isin(catalogue["item_id"].to_physical(), np.unique(item[enough]))
+        broken_items = pl.concat([broken_items, _refused(catalogue["row"], np.flatnonzero(rare), "few_events")])
+        catalogue = catalogue.filter(~rare)
+    del user, item, keep
+    interactions, users, items = _number(events, enough, catalogue)
+    refused = [
+        _rejected(raw_interactions, "interactions", pl.concat([broken, few])),
+        _rejected(raw_items, "items", broken_items),
+        _unreadable(raw_items, catalogue, decoded),
+    ]
+    return Cleaned(interactions, users, items, pl.concat(refused).sort("source", "row", maintain_order=True))
 
 
-def _number(events: pl.DataFrame, catalogue: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Gives users and items their numbers and sorts the events, which come by row, by (user, timestamp, row)."""
-    # One whole number that orders by (timestamp, row): times end in 2100, so they leave 31 bits for the row.
-    events = events.with_columns(moment=pl.col("timestamp").fill_null(0) * 2**31 + pl.col("row"))
-    users = events.group_by("user_id").agg(pl.col("moment").min()).sort("moment").select(_from_one("user"), "user_id")
+# ---- reading ---------------------------------------------------------------------------------------------------
 
-    unlisted = events.join(catalogue, on="item_id", how="anti").sort("moment")
-    unlisted = unlisted.group_by("item_id", maintain_order=True).agg(pl.col("domain").drop_nulls().first())
+
+def _read(
+    raw: pl.LazyFrame, rules: CleaningRules, kinds: dict[str, pl.Categorical], progress: Progress | None
+) -> tuple[dict[str, pl.Series], pl.DataFrame]:
+    """The rows that keep every rule, as narrow columns by ascending row; and the others' rows and rules."""
+    timed = raw.select("timestamp").drop_nulls().head(1).collect(engine="streaming").height > 0
+    plan = raw.select(
+        pl.col("row").cast(pl.UInt32),
+        *(pl.col(name).cast(kind) for name, kind in kinds.items()),
+        pl.col("timestamp").cast(pl.UInt32, strict=False),
+        pl.col("rating").cast(pl.Float32),
+        first_broken(event_rules(rules, timed=timed)),
+    )
+    columns = {name: kind for name, kind in plan.collect_schema().items() if name != "rule"}
+    good = {name: [pl.Series(name, [], kind)] for name, kind in columns.items()}
+    broken = [pl.DataFrame(schema={"row": pl.UInt32, "rule": RULE})]
+    rows = None if progress is None else raw.select(pl.len()).collect(engine="streaming").item()
+    with (progress or NoProgress()).step("clean", rows) as step:
+        for batch in plan.collect_batches(chunk_size=_BATCH, maintain_order=True, engine="streaming"):
+            kept = batch
+            if batch["rule"].null_count() < batch.height:
+                broken.append(batch.filter(pl.col("rule").is_not_null()).select("row", "rule"))
+                kept = batch.filter(pl.col("rule").is_null())
+            for name, parts in good.items():
+                parts.append(_without_memory(kept[name]))
+            step.advance(batch.height)
+    events = {name: _joined(good.pop(name), kind) for name, kind in columns.items()}
+    if not events["row"].is_sorted():
+        order = events["row"].arg_sort()
+        events = {name: column.gather(order) for name, column in events.items()}
+    return events, pl.concat(broken)
+
+
+def _without_memory(column: pl.Series) -> pl.Series:
+    """A column of nulls as one that takes no memory; any other as it is."""
+    return column.cast(pl.Null) if column.null_count() == len(column) else column
+
+
+def _joined(parts: list[pl.Series], kind: pl.DataType) -> pl.Series:
+    """Parts in one piece; an optional column in which no part has a value keeps taking no memory."""
+    if parts[0].name in _OPTIONAL and all(part.dtype == pl.Null for part in parts[1:]):
+        return pl.concat(part.cast(pl.Null) for part in parts)
+    return pl.concat((part.cast(kind) for part in parts), rechunk=True)
+
+
+def _catalogue(
+    raw: pl.LazyFrame, rules: CleaningRules, kinds: dict[str, pl.Categorical]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Items that keep every rule, the first of each id; and the others' rows and rules."""
+    coded = (pl.col(name).cast(kinds[name]) for name in ("item_id", "domain"))
+    table = raw.with_columns(*coded, pl.col("row").cast(pl.UInt32), first_broken(item_rules())).collect()
+    broken = table.filter(pl.col("rule").is_not_null()).select("row", "rule")
+    table = table.filter(pl.col("rule").is_null()).drop("rule")
+    twice = ~table["item_id"].is_first_distinct()
+    broken = pl.concat([broken, _refused(table["row"], twice.arg_true().to_numpy(), "duplicate_item")])
+    table = table.filter(~twice)
+    check_share("items", table.height, broken["rule"], rules, _examples(raw, broken))
+    return table, broken
+
+
+def _repeated(raw: pl.LazyFrame, rows: pl.Series, suspects: numbering.Codes) -> NDArray[np.int64]:
+    """Positions among ``rows`` of those that say exactly what an earlier row says; only ``suspects`` are looked at."""
+    if not len(suspects):
+        return np.zeros(0, np.int64)
+    stated = _rows(raw, rows.gather(suspects)).sort("row")
+    again = stated.filter(~pl.struct(pl.exclude("row")).is_first_distinct())["row"]
+    return np.searchsorted(rows.to_numpy(), again.to_numpy())
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------
+
+
+def _refused(rows: pl.Series, positions: NDArray, rule: str) -> pl.DataFrame:
+    return pl.DataFrame({"row": rows.gather(positions)}).with_columns(rule=pl.lit(rule, RULE))
+
+
+def _rows(raw: pl.LazyFrame, rows: pl.Series) -> pl.DataFrame:
+    """What the source says in these rows."""
+    return raw.filter(pl.col("row").is_in(rows.cast(pl.Int64).implode())).collect(engine="streaming")
+
+
+def _examples(raw: pl.LazyFrame, broken: pl.DataFrame) -> Callable[[str], pl.DataFrame]:
+    return lambda rule: _rows(raw, broken.filter(rule=rule)["row"].head(1_000)).sort("row")
+
+
+def _rejected(raw: pl.LazyFrame, source: str, refused: pl.DataFrame) -> pl.DataFrame:
+    if refused.is_empty():
+        return Rejected.create_empty()
+    return as_rejected(_rows(raw, refused["row"]).join(refused.cast({"row": pl.Int64}), on="row"), source)
+
+
+def _unreadable(raw_items: pl.LazyFrame, catalogue: pl.DataFrame, decoded: pl.LazyFrame | None) -> pl.DataFrame:
+    """Items whose picture was named and could not be read; none where the data set has no pictures at all."""
+    if decoded is None or not (names := decoded.select("image").collect()["image"]).len():
+        return Rejected.create_empty()
+    broken = catalogue.filter(pl.col("image").is_in(names.implode()).not_())["row"]
+    return _rejected(raw_items, "images", _refused(broken, np.arange(len(broken)), "unreadable_image"))
+
+
+# ---- numbers and order -----------------------------------------------------------------------------------------
+
+
+def _number(
+    events: dict[str, pl.Series], kept: numbering.Mask, catalogue: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Gives users and items their numbers and sorts the events by (user, timestamp, row). Uses ``events`` up."""
+    positions = numbering.in_time(kept, _times(events))
+    codes = _codes(events["user_id"])
+    _, first = numbering.first_seen(codes[positions])
+    users = pl.DataFrame({"user_id": events["user_id"].gather(positions[first])}).select(_from_one("user"), "user_id")
+    number = _numbers(users["user_id"])
+    order = numbering.by_user(number[codes[positions]], positions)
+    columns = {"row": events.pop("row").gather(order).cast(pl.Int64), "user": pl.Series(number[codes[order]])}
+    del codes, events["user_id"]
+
+    codes = _codes(events["item_id"])
+    listed = catalogue["item_id"].to_physical()
+    seen, first = numbering.first_seen(codes[positions])
+    places = positions[first[~np.isin(seen, listed)]]
+    unlisted = pl.DataFrame({"item_id": events["item_id"].gather(places)})
+    if events["domain"].dtype != pl.Null:
+        told = pl.DataFrame({name: events[name].gather(positions) for name in ("item_id", "domain")})
+        told = told.drop_nulls().unique("item_id", keep="first", maintain_order=True)
+        unlisted = unlisted.join(told, on="item_id", how="left", maintain_order="left")
     items = pl.concat([catalogue.drop("row", "image"), unlisted], how="diagonal")
     items = items.select(_from_one("item"), pl.exclude("item"))
+    columns["item"] = pl.Series(_numbers(items["item_id"])[codes[order]])
+    del codes, events["item_id"], positions
 
-    # The rows come in source order, so one stable sort by one number does: half the time of a sort by three columns.
-    order = pl.col("user").cast(pl.Int64) * 2**33 + pl.col("timestamp").fill_null(0)
-    interactions = (
-        events.join(users, on="user_id", how="left", maintain_order="left")
-        .join(items.select("item_id", "item", of_item="domain"), on="item_id", how="left", maintain_order="left")
-        .select(
-            "row",
-            "user",
-            "item",
-            "timestamp",
-            pl.col("rating").cast(pl.Float32),
-            pl.coalesce("domain", "of_item").alias("domain"),
-            "session_id",
-            "part",
-        )
-        .sort(order, maintain_order=True)
+    columns["timestamp"] = events.pop("timestamp").gather(order).cast(pl.Int64)
+    columns["rating"] = events.pop("rating").gather(order).cast(pl.Float32)
+    domain = events.pop("domain").gather(order)
+    if items["domain"].null_count() < items.height:
+        of_item = items["domain"].gather(columns["item"] - 1)
+        domain = of_item if domain.dtype == pl.Null else domain.zip_with(domain.is_not_null(), of_item)
+    texts = {"domain": domain, **{name: events.pop(name).gather(order) for name in ("session_id", "part")}}
+    given = {name: column for name, column in texts.items() if column.dtype != pl.Null}
+    interactions = pl.DataFrame({**columns, **given}).select(
+        *columns,
+        # A column without values is one null for all rows, which takes no memory.
+        *(pl.col(name).cast(pl.String) if name in given else pl.lit(None, pl.String).alias(name) for name in texts),
     )
     as_text = cs.categorical().cast(pl.String)
     return interactions, users.with_columns(as_text), items.with_columns(as_text)
 
 
+def _codes(ids: pl.Series) -> numbering.Codes:
+    return ids.to_physical().to_numpy()
+
+
+def _times(events: dict[str, pl.Series]) -> numbering.Codes | None:
+    """Times where there are any: then every accepted row has one."""
+    times = events["timestamp"]
+    return None if times.dtype == pl.Null else times.to_numpy()
+
+
+def _numbers(ids: pl.Series) -> NDArray[np.int32]:
+    """Our number, from 1, by the code of the id; the ids come in the order of their numbers."""
+    codes = _codes(ids)
+    numbers = np.zeros(int(codes.max(initial=0)) + 1, np.int32)
+    numbers[codes] = np.arange(1, len(codes) + 1)
+    return numbers
+
+
 def _from_one(name: str) -> pl.Expr:
     return pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(name)
-
-
-def _unreadable(catalogue: pl.DataFrame, decoded: pl.LazyFrame | None) -> pl.DataFrame:
-    """Items whose picture was named and could not be read; none where the data set has no pictures at all."""
-    broken = catalogue.clear()
-    if decoded is not None and (names := decoded.select("image").collect()["image"]).len():
-        broken = catalogue.filter(pl.col("image").is_in(names.implode()).not_())
-    return as_rejected(broken, "images", "unreadable_image")

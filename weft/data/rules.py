@@ -6,9 +6,9 @@ and its content. Too many of them do stop it.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Self
 
-import dataframely as dy
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -32,6 +32,11 @@ REASONS = {
 }
 """Name of each rule, and what it tells a person."""
 
+RULE = pl.Enum(list(REASONS))
+
+UNITS = {"ms": ("milliseconds", 10**3), "us": ("microseconds", 10**6), "ns": ("nanoseconds", 10**9)}
+"""Units that times may be mapped in besides seconds, and how many of each a second has."""
+
 
 class CleaningRules(BaseModel):
     """Which rows are refused, and how many may be before the run stops."""
@@ -53,100 +58,60 @@ class CleaningRules(BaseModel):
         return self
 
 
-def event_rules(rules: CleaningRules) -> type[dy.Schema]:
-    """The rules of single rows; the first that a row breaks is the one that it is rejected for."""
+def event_rules(rules: CleaningRules, *, timed: bool) -> dict[str, pl.Expr]:
+    """What holds for a row of ``RawInteractions`` that keeps each rule; it is rejected for the first that it breaks.
+
+    Args:
+        rules: The range of ratings.
+        timed: Whether any row has a time; then all must.
+    """
     low = -np.inf if rules.rating_min is None else rules.rating_min
     high = np.inf if rules.rating_max is None else rules.rating_max
     time, rating = pl.col("timestamp"), pl.col("rating")
-
-    class EventRules(dy.Schema):
-        row = dy.Int64()
-        user_id = dy.String(nullable=True)
-        item_id = dy.String(nullable=True)
-        timestamp = dy.Int64(nullable=True)
-        rating = dy.Float64(nullable=True)
-        domain = dy.String(nullable=True)
-        session_id = dy.String(nullable=True)
-        part = dy.String(nullable=True)
-
-        @dy.rule()
-        def missing_user(cls) -> pl.Expr:  # noqa: N805
-            return _present("user_id")
-
-        @dy.rule()
-        def missing_item(cls) -> pl.Expr:  # noqa: N805
-            return _present("item_id")
-
-        @dy.rule()
-        def missing_timestamp(cls) -> pl.Expr:  # noqa: N805
-            return time.is_not_null() | time.is_null().all()
-
-        @dy.rule()
-        def bad_timestamp(cls) -> pl.Expr:  # noqa: N805
-            return time.is_between(0, LATEST)
-
-        @dy.rule()
-        def bad_rating(cls) -> pl.Expr:  # noqa: N805
-            return rating.is_finite()
-
-        @dy.rule()
-        def rating_out_of_range(cls) -> pl.Expr:  # noqa: N805
-            return rating.is_between(low, high)
-
-    return EventRules
+    return {
+        "missing_user": _present("user_id"),
+        "missing_item": _present("item_id"),
+        "missing_timestamp": time.is_not_null() | (not timed),
+        "bad_timestamp": time.is_between(0, LATEST),
+        "bad_rating": rating.is_finite(),
+        "rating_out_of_range": rating.is_between(low, high),
+    }
 
 
-class ItemRules(dy.Schema):
-    """The rules of single items."""
-
-    row = dy.Int64()
-    item_id = dy.String(nullable=True)
-    title = dy.String(nullable=True)
-    year = dy.Int32(nullable=True)
-    genres = dy.List(dy.String(), nullable=True)
-    description = dy.String(nullable=True)
-    domain = dy.String(nullable=True)
-    image = dy.String(nullable=True)
-
-    @dy.rule()
-    def missing_item(cls) -> pl.Expr:  # noqa: N805
-        """Every item has an id."""
-        return _present("item_id")
+def item_rules() -> dict[str, pl.Expr]:
+    """What holds for a row of ``RawItems`` that keeps each rule."""
+    return {"missing_item": _present("item_id")}
 
 
-def _present(column: str) -> pl.Expr:
-    return pl.col(column).is_not_null() & (pl.col(column) != "")
+def first_broken(rules: Mapping[str, pl.Expr]) -> pl.Expr:
+    """Name of the first rule that a row breaks; null where it breaks none. What is not stated breaks nothing."""
+    broken = (pl.when(~kept).then(pl.lit(name, RULE)) for name, kept in rules.items())
+    return pl.coalesce(broken).alias("rule")
 
 
-def sort_out(
-    raw: pl.LazyFrame, rules: type[dy.Schema], source: str, ids: pl.Categories
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that keep every rule, with ids as categoricals of ``ids``, and the others as ``Rejected``."""
-    columns = [name for name in ("user_id", "item_id") if name in rules.column_names()]
-    lazy: Any = rules.filter(raw)
-    coded = lazy.result.with_columns(pl.col(columns).cast(pl.Categorical(ids)))
-    good, failure = lazy._replace(result=coded).collect_all(engine="streaming")
-    broken = failure.details()
-    names = [name for name in broken.columns if name in REASONS]
-    first = pl.coalesce(pl.when(pl.col(name) == "invalid").then(pl.lit(name)) for name in names)
-    return good, as_rejected(broken.with_columns(__rule=first).drop(names), source, pl.col("__rule"))
-
-
-def as_rejected(rows: pl.DataFrame, source: str, rule: str | pl.Expr) -> pl.DataFrame:
-    """Rows as schema ``Rejected``; their content is one line of JSON."""
-    name = pl.lit(rule) if isinstance(rule, str) else rule
-    content = pl.struct(pl.exclude("row", "__rule"))
+def as_rejected(rows: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Rows of a source with their ``rule`` as schema ``Rejected``; their content is one line of JSON."""
+    name = pl.col("rule").cast(pl.String)
     return rows.select(
         pl.lit(source).alias("source"),
-        "row",
+        pl.col("row").cast(pl.Int64),
         name.alias("rule"),
         name.replace_strict(REASONS).alias("reason"),
-        content.struct.json_encode().alias("content"),
+        pl.struct(pl.exclude("row", "rule")).struct.json_encode().alias("content"),
     )
 
 
-def check_share(source: str, accepted: int, broken: pl.DataFrame, rules: CleaningRules) -> None:
+def check_share(
+    source: str, accepted: int, broken: pl.Series, rules: CleaningRules, examples: Callable[[str], pl.DataFrame]
+) -> None:
     """Stops when a source is more broken than the rules allow, or nothing of it is left.
+
+    Args:
+        source: ``interactions`` or ``items``.
+        accepted: Rows that broke no rule.
+        broken: For every other row the rule that it broke.
+        rules: What share may be broken.
+        examples: Some rows of the source that broke the given rule; called only where the run stops.
 
     Raises:
         SourceError: Naming the commonest rule and one of its rows.
@@ -157,11 +122,30 @@ def check_share(source: str, accepted: int, broken: pl.DataFrame, rules: Cleanin
     if total == 0:
         raise SourceError(f"the source has no {source}", "give one with rows")
     share = len(broken) / total
-    if share > rules.max_rejected_share or accepted == 0:
-        rule, count = broken["rule"].value_counts(sort=True).row(0)
-        example = broken.filter(pl.col("rule") == rule)["content"][0]
-        raise SourceError(
-            f"{len(broken):,} of {total:,} {source} are broken ({share:.1%}, at most {rules.max_rejected_share:.1%} "
-            f"may be); most often {rule}: {REASONS[rule]} ({count:,} rows, for example {example})",
-            "check format and column mapping, or raise rules.max_rejected_share of the data set",
-        )
+    if share <= rules.max_rejected_share and accepted:
+        return
+    rule, count = broken.cast(pl.String).value_counts(sort=True).row(0)
+    rows = examples(rule)
+    example = as_rejected(rows.head(1).with_columns(rule=pl.lit(rule)), source)["content"][0]
+    remedy = "check format and column mapping, or raise rules.max_rejected_share of the data set"
+    if rule == "bad_timestamp" and (unit := _unit(rows["timestamp"])):
+        remedy = f"the times look like {UNITS[unit][0]}: map time: {unit}"
+    raise SourceError(
+        f"{len(broken):,} of {total:,} {source} are broken ({share:.1%}, at most {rules.max_rejected_share:.1%} "
+        f"may be); most often {rule}: {REASONS[rule]} ({count:,} rows, for example {_short(example)})",
+        remedy,
+    )
+
+
+def _present(column: str) -> pl.Expr:
+    return pl.col(column).is_not_null() & (pl.col(column) != "")
+
+
+def _unit(times: pl.Series) -> str | None:
+    """The unit in which nearly all of these times would lie between 1970 and 2100, if there is one."""
+    fits = ((unit, times.is_between(LATEST, LATEST * size).mean()) for unit, (_, size) in UNITS.items())
+    return next((unit for unit, share in fits if isinstance(share, float) and share > 0.9), None)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}…"
