@@ -4,21 +4,17 @@ Not here: scoring (``ranking.py``) and metrics (``metrics.py``). Imports no torc
 """
 
 from weft.evaluation.protocols.base import Protocol
-from weft.evaluation.protocols.global_time import GlobalTime
-from weft.evaluation.protocols.leave_one_out import LeaveOneOut
 from weft.evaluation.protocols.order import tied_time
-from weft.evaluation.protocols.pointwise import PointwiseCollmMonths, PointwiseTime, warm_pairs
-from weft.evaluation.protocols.predefined import Predefined
+from weft.evaluation.protocols.pointwise import warm_pairs
 from weft.evaluation.protocols.registry import PROTOCOLS, headline, protocol, seen_in_training
+from weft.evaluation.protocols.sampling import Sampled
+from weft.evaluation.protocols.sessions import BySession
 
 __all__ = [
     "PROTOCOLS",
-    "GlobalTime",
-    "LeaveOneOut",
-    "PointwiseCollmMonths",
-    "PointwiseTime",
-    "Predefined",
+    "BySession",
     "Protocol",
+    "Sampled",
     "headline",
     "protocol",
     "seen_in_training",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from weft.data.sequences import Events, Queries, Task
+from weft.errors import RequestError
 from weft.evaluation.protocols.order import ORDER, in_order, run_starts, times, up_to
 from weft.schemas import SPLITS, Splits
 
@@ -63,6 +64,13 @@ class Protocol(BaseModel):
         rules = {"name": self.name, "kind": self.kind, "order": ORDER, "version": 1, **self.model_dump(mode="json")}
         return hashlib.sha256(json.dumps(rules, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
+    def refusal(self, what: str) -> RequestError:
+        """The error for interactions that lack what the rules need."""
+        return RequestError(
+            f"protocol '{self.name}' needs {what} and the interactions have none",
+            "map the column, or use the protocol 'leave_one_out', which needs users and items alone",
+        )
+
     def lacks(self, columns: AbstractSet[str]) -> str:
         """The first column that the rules need and data with these columns do not have; empty where they have all."""
         return next((name for name in self.needs if name not in columns), "")
@@ -101,13 +109,13 @@ class Protocol(BaseModel):
             n_items=n_items,
         )
 
-    def task(self, splits: pl.DataFrame, split: Held, n_items: int) -> Task:
+    def task(self, splits: pl.DataFrame, split: Held, n_items: int, negatives: pl.DataFrame | None = None) -> Task:
         """The queries and answers of ``split``; a query's id is the source row of its target.
 
         A history holds all rows of the user (of the session) before the target, for a test query also validation
         rows, never rows of a later split; in pointwise protocols the positive ones among them. Ranked are the items
         that occur in this split or an earlier one, so that what exists only in the test split cannot change a
-        validation figure.
+        validation figure; with ``negatives`` (schema ``Negatives``, of a protocol that samples) those alone.
         """
         visible = up_to(splits, split)
         asked = np.flatnonzero((visible["target"] & (visible["split"] == split)).to_numpy())
@@ -115,13 +123,15 @@ class Protocol(BaseModel):
         candidates = np.zeros(n_items + 1, dtype=np.bool_)
         candidates[item] = True
         pointwise = self.kind == "pointwise"
+        queries = self._queries(visible, asked)
         return Task(
             split=split,
-            queries=self._queries(visible, asked),
+            queries=queries,
             target=item[asked],
             candidates=candidates,
             filter_seen=self.filter_seen,
             label=visible["label"].to_numpy()[asked].astype(np.bool_) if pointwise else None,
+            among=None if negatives is None else _among(negatives, queries),
         )
 
     def _queries(self, visible: pl.DataFrame, asked: NDArray[np.int64]) -> Queries:
@@ -145,6 +155,17 @@ class Protocol(BaseModel):
             items=visible["item"].to_numpy()[source],
             offsets=offsets,
         )
+
+
+def _among(negatives: pl.DataFrame, queries: Queries) -> NDArray[np.int32]:
+    """int32 [q, c]: the drawn items of each query, filled up with 0."""
+    drawn = pl.DataFrame({"query": queries.query}).join(negatives, on="query", how="left", maintain_order="left")[
+        "items"
+    ]
+    lengths = drawn.list.len().fill_null(0).to_numpy()
+    table = np.zeros((len(drawn), int(lengths.max(initial=0))), dtype=np.int32)
+    table[np.arange(table.shape[1]) < lengths[:, None]] = drawn.explode().drop_nulls().to_numpy()
+    return table
 
 
 def _count(splits: pl.DataFrame) -> int:

@@ -7,7 +7,6 @@ from typing import ClassVar, Literal, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from weft.errors import RequestError
 from weft.evaluation.protocols.base import Protocol
 from weft.evaluation.protocols.moments import Moment, parts_by_time, quantiles
 
@@ -47,10 +46,7 @@ class GlobalTime(Protocol):
     def _assigned(self, ordered: pl.LazyFrame) -> pl.LazyFrame:
         cuts = quantiles(ordered, self.validation_quantile, self.test_quantile)
         if cuts is None:
-            raise RequestError(
-                "protocol 'global_time' needs timestamps and the interactions have none",
-                "map a timestamp column, or use the protocol 'leave_one_out', which orders by source row",
-            )
+            raise self.refusal("timestamps")
         if self.validation_from is not None and self.test_from is not None:
             cuts = self.validation_from, self.test_from
         target = pl.col("split").is_in(["validation", "test"])

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from weft.data.sequences import Events, Task
-from weft.errors import RequestError
 from weft.evaluation.protocols.base import SPLIT, Protocol
 from weft.evaluation.protocols.moments import Moment, parts_by_time, quantiles
 
@@ -41,13 +40,6 @@ class Pointwise(Protocol):
     def _parts(self, labelled: pl.LazyFrame) -> pl.Expr:
         """The split of each labelled row; ``labelled`` holds these rows, to look at their times."""
 
-    def _check(self, found: object) -> None:
-        if found is None:
-            raise RequestError(
-                f"protocol '{self.name}' needs timestamps and ratings and no interaction has both",
-                "map the columns, or use the protocol 'leave_one_out', which needs neither",
-            )
-
 
 class PointwiseTime(Pointwise):
     """Labelled pairs, two cuts in time for everybody at quantiles of the labelled rows' times."""
@@ -68,8 +60,8 @@ class PointwiseTime(Pointwise):
 
     def _parts(self, labelled: pl.LazyFrame) -> pl.Expr:
         cuts = quantiles(labelled, self.validation_quantile, self.test_quantile)
-        self._check(cuts)
-        assert cuts is not None  # noqa: S101
+        if cuts is None:
+            raise self.refusal("timestamps and ratings")
         return parts_by_time(*cuts)
 
 
@@ -95,7 +87,8 @@ class PointwiseCollmMonths(Pointwise):
         return self
 
     def _parts(self, labelled: pl.LazyFrame) -> pl.Expr:
-        self._check(quantiles(labelled, 0.5, 0.5))
+        if quantiles(labelled, 0.5, 0.5) is None:
+            raise self.refusal("timestamps and ratings")
         inside = pl.col("timestamp").is_between(self.train_from, self.test_until, closed="left")
         parts = parts_by_time(self.validation_from, self.test_from)
         return pl.when(inside).then(parts).otherwise(pl.lit("unused", dtype=SPLIT))

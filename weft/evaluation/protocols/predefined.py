@@ -27,10 +27,7 @@ class Predefined(Protocol):
     def _assigned(self, ordered: pl.LazyFrame) -> pl.LazyFrame:
         found = ordered.select(pl.col("part").unique()).collect()["part"].to_list()
         if found == [None]:
-            raise RequestError(
-                f"protocol '{self.name}' needs the column 'part' and the interactions have none",
-                "map the column that names the split, or use the protocol 'leave_one_out'",
-            )
+            raise self.refusal("the column 'part'")
         unknown = sorted({part for part in found if part is not None} - set(SPLITS))
         if unknown:
             raise RequestError(

@@ -12,13 +12,32 @@ from pydantic import ValidationError
 from weft.data.sequences import Events
 from weft.errors import RequestError
 from weft.evaluation.protocols.base import Protocol
+from weft.evaluation.protocols.candidates_20 import PaperCandidates20
+from weft.evaluation.protocols.controls import PaperLeaky
 from weft.evaluation.protocols.global_time import GlobalTime
-from weft.evaluation.protocols.leave_one_out import LeaveOneOut
+from weft.evaluation.protocols.leave_one_out import LeaveOneOut, LeaveOneOutTop1000
 from weft.evaluation.protocols.pointwise import PointwiseCollmMonths, PointwiseTime
 from weft.evaluation.protocols.predefined import Predefined
+from weft.evaluation.protocols.sampling import Paper999Sampled
+from weft.evaluation.protocols.sessions import PaperSessionsUserOrder, Sessions
+from weft.evaluation.protocols.tallrec import PaperTallrecBlocks
 
 PROTOCOLS: dict[str, Protocol] = {
-    each.name: each for each in (LeaveOneOut(), GlobalTime(), Predefined(), PointwiseTime(), PointwiseCollmMonths())
+    each.name: each
+    for each in (
+        LeaveOneOut(),
+        LeaveOneOutTop1000(),
+        GlobalTime(),
+        Sessions(),
+        Predefined(),
+        PointwiseTime(),
+        PointwiseCollmMonths(),
+        PaperTallrecBlocks(),
+        PaperSessionsUserOrder(),
+        Paper999Sampled(),
+        PaperCandidates20(),
+        PaperLeaky(),
+    )
 }
 """Registered protocols with their default rules."""
 
