@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import baselines, interactions, reports, serving
+from assets import baselines, card, interactions, reports, serving
 from pipelines.checks import CHECKS
 from pipelines.instance import storage_base
 from pipelines.jobs import JOBS
@@ -19,7 +19,7 @@ from resources.cells import Cells
 from resources.data_source import DataSource
 from resources.storage import ParquetStorage
 
-ASSETS = dg.load_assets_from_modules([interactions, baselines, reports, serving])
+ASSETS = dg.load_assets_from_modules([interactions, card, baselines, reports, serving])
 
 EXECUTOR = dg.multiprocess_executor.configured(
     {

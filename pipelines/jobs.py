@@ -7,6 +7,7 @@ from weft.models.registry import MODELS
 
 INGEST = dg.AssetSelection.groups("interactions")
 REPORTS = dg.AssetSelection.groups("reports")
+CARD = dg.AssetSelection.assets(["reports", "card"])
 SERVING = dg.AssetSelection.groups("serving")
 
 
@@ -21,7 +22,7 @@ def of_systems(*systems: str) -> dg.AssetSelection:
 BASELINES = of_systems(*(entry.name for entry in MODELS.values() if entry.group == "baselines"), "oracle")
 
 JOBS = [
-    dg.define_asset_job("ingest", INGEST, description="From raw files to splits."),
+    dg.define_asset_job("ingest", INGEST | CARD, description="From raw files to splits, and the data set's card."),
     dg.define_asset_job(
         "baselines", INGEST | BASELINES | REPORTS, description="Popularity, ItemKNN, oracle; the reports."
     ),

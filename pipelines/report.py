@@ -11,6 +11,7 @@ from rich.console import Console
 from pipelines.instance import local_folder
 from resources.artifacts import ArtifactStore
 from weft.cells import Cell
+from weft.data.card import DATA
 from weft.errors import MissingArtifactError
 from weft.evaluation.metrics import mid_ranks
 from weft.reporting.page import ReportData, Tile, UserCard, render
@@ -47,6 +48,7 @@ def gather(store: ArtifactStore, dataset: str) -> ReportData:
     cell = Cell(dataset)
     events = store.read("interactions.interactions", cell)
     items = store.read("interactions.items", cell)
+    statistics, splits = _card(store, cell)
     return ReportData(
         dataset=dataset,
         generated_at=datetime.now(UTC),
@@ -54,7 +56,8 @@ def gather(store: ArtifactStore, dataset: str) -> ReportData:
         metrics=store.read("reports.metrics", cell),
         comparisons=store.read("reports.comparisons", cell),
         histories=_histories(store, dataset),
-        statistics=_statistics(store, cell, events, items),
+        statistics=statistics,
+        splits=splits,
         users=_cards(store, cell, events, items),
         ranks=_ranks(store, dataset),
         events_per_user=events.group_by("user").len()["len"].to_numpy(),
@@ -83,25 +86,14 @@ def _ranks(store: ArtifactStore, dataset: str) -> dict[str, np.ndarray]:
     return found
 
 
-def _statistics(store: ArtifactStore, cell: Cell, events: pl.DataFrame, items: pl.DataFrame) -> dict[str, str | float]:
-    users, taken = events["user"].n_unique(), events["item"].n_unique()
-    figures: dict[str, str | float] = {
-        "users": users,
-        "items in the catalogue": len(items),
-        "items with interactions": taken,
-        "interactions": len(events),
-        "density": len(events) / max(users * taken, 1),
-        "interactions per user": len(events) / max(users, 1),
+def _card(store: ArtifactStore, cell: Cell) -> tuple[dict[str, str], dict[str, pl.DataFrame]]:
+    """The card of the data set: fact to text, and for every protocol a table with a column per split."""
+    facts = store.read("reports.card", cell)
+    wide = {
+        str(about): rows.pivot("split", index="fact", values="shown", maintain_order=True).fill_null("")
+        for (about,), rows in facts.filter(pl.col("about") != DATA).group_by("about", maintain_order=True)
     }
-    if store.exists("interactions.rejected", cell):
-        figures["rejected rows"] = store.scan("interactions.rejected", cell).select(pl.len()).collect().item()
-    if store.exists("interactions.images", cell):
-        figures["items with a picture"] = store.scan("interactions.images", cell).select(pl.len()).collect().item()
-    times = events["timestamp"].drop_nulls()
-    if len(times):
-        days = pl.from_epoch(times.sort()).dt.strftime("%Y-%m-%d")
-        figures["from"], figures["to"] = days[0], days[-1]
-    return figures
+    return dict(facts.filter(pl.col("about") == DATA).select("fact", "shown").iter_rows()), wide
 
 
 def _cards(store: ArtifactStore, cell: Cell, events: pl.DataFrame, items: pl.DataFrame) -> list[UserCard]:

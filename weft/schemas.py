@@ -263,6 +263,17 @@ class Leaderboard(dy.Schema):
     n = dy.Int64(min=0)
 
 
+class Card(dy.Schema):
+    """The card of a data set: facts in the order of reading, about the data or about the splits of one protocol."""
+
+    place = dy.Int32(primary_key=True, min=0)
+    about = dy.String()  # "data set", or a protocol
+    split = dy.Enum(SPLITS, nullable=True)
+    fact = dy.String()
+    value = dy.Float64(nullable=True)  # a count, a share of 1, seconds since 1970
+    shown = dy.String()
+
+
 class Recommendations(dy.Schema):
     """Top items per user, ready to serve."""
 
@@ -298,6 +309,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "reports.metrics": Metrics,
     "reports.comparisons": Comparisons,
     "reports.leaderboard": Leaderboard,
+    "reports.card": Card,
     "serving.recommendations": Recommendations,
     "*.*_history": TrainingHistory,
     "*.*rankings": Rankings,

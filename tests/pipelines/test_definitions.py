@@ -27,7 +27,7 @@ GROUPS = {
     "behaviour": {"sasrec", "sasrec_history", "sasrec_rankings", "item_embeddings", "user_embeddings"},
     "baselines": {"popularity", "popularity_rankings", "recent_popularity", "recent_popularity_rankings", "itemknn",
                   "itemknn_rankings", "oracle_rankings"},
-    "reports": {"metrics", "comparisons", "leaderboard"},
+    "reports": {"card", "metrics", "comparisons", "leaderboard"},
     "serving": {"recommendations"},
 }  # fmt: skip
 

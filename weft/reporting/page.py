@@ -63,6 +63,7 @@ class ReportData:
         comparisons: Schema ``Comparisons``.
         histories: System to ``TrainingHistory``.
         statistics: Name to figure of the data-set card, in order of reading.
+        splits: Protocol to the facts of its splits: column ``fact``, then one per split.
         users: A few users.
         ranks: System to mid-ranks of the test targets.
         events_per_user: Number of events of each user.
@@ -76,6 +77,7 @@ class ReportData:
     comparisons: pl.DataFrame
     histories: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     statistics: Mapping[str, str | float] = field(default_factory=dict)
+    splits: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     users: list[UserCard] = field(default_factory=list)
     ranks: Mapping[str, NDArray] = field(default_factory=dict)
     events_per_user: NDArray | None = None
