@@ -25,7 +25,7 @@ class RawInteractions(dy.Schema):
     user_id = dy.String(nullable=True)
     item_id = dy.String(nullable=True)
     timestamp = dy.Int64(nullable=True)
-    rating = dy.Float64(nullable=True)
+    rating = dy.Float64(nullable=True, allow_nan=True, allow_inf=True)  # NaN: stated, but no number; cleaning judges
     domain = dy.String(nullable=True)
     session_id = dy.String(nullable=True)
     part = dy.String(nullable=True)  # the source's own split, where it comes split
