@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from assets.card import card
 from assets.interactions import cleaning, images, raw, splits
 from resources.artifacts import ArtifactStore
 from resources.cells import Cells
@@ -15,7 +16,7 @@ from resources.storage import ParquetStorage
 from weft.cells import Cell
 from weft.data.registry import save, specify
 
-STAGE = [raw, cleaning, images, splits]
+STAGE = [raw, cleaning, images, splits, card]
 
 
 def materialize(base: str, dataset: str, protocols: tuple[str, ...] = (), **more) -> dg.ExecuteInProcessResult:
@@ -63,6 +64,8 @@ def test_what_a_person_sees_in_the_page_are_counts_times_and_reasons(tmp_path):
     assert "| events | users |" in seen["interactions"]["events per user"].value
     assert "| interactions | duplicate | 4 |" in seen["rejected"]["by rule"].value
     assert "| leave_one_out | test | 80 | 80 |" in seen["splits"]["parts"].value
+    assert "| users | 80 |" in seen["card"]["data set"].value
+    assert "| fact | train | validation | test |" in seen["card"]["leave_one_out"].value
 
 
 def test_a_second_run_changes_no_content(tmp_path):
@@ -73,7 +76,7 @@ def test_a_second_run_changes_no_content(tmp_path):
         assert materialize(base, "storefront").success
         digests.append({str(leaf.path): leaf.digest for leaf in ArtifactStore(base).leaves()})
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 10
+    assert len(digests[0]) == 11
 
 
 def test_real_files_have_no_truth_and_unreadable_posters_are_named_among_the_rejected(tmp_path):
