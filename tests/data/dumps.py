@@ -206,7 +206,7 @@ BX_RATINGS = [
     Quirk("NULL for a rating", '"7";"0155061224";NULL', ("7", "0155061224", "nan")),
     Quirk("a rating that is no number", '"8";"0155061224";"x"', ("8", "0155061224", "nan")),
     Quirk("a rating out of range", '"9";"0155061224";"11"', ("9", "0155061224", 11.0)),
-    Quirk("a cut line", '"10";"01550', ("10", "01550", "nan")),
+    Quirk("a cut line", '"10";"01550', ("10", None, "nan")),
 ]
 
 _URLS = ";".join(

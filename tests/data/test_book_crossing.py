@@ -45,7 +45,7 @@ def test_implicit_events_are_kept_apart_from_ratings_and_broken_rows_are_rejecte
         ("interactions", 11, "bad_rating"),
         ("interactions", 12, "bad_rating"),
         ("interactions", 13, "rating_out_of_range"),
-        ("interactions", 14, "bad_rating"),
+        ("interactions", 14, "missing_item"),
         ("items", 14, "duplicate_item"),
     ]
 
