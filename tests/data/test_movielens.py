@@ -140,3 +140,72 @@ def test_the_reader_keeps_up_with_ids_that_are_no_numbers(tmp_path):
     )
     assert raw["user_id"].to_list() == ["u 1", "007"]
     assert raw["item_id"].to_list() == ["i-9", "é"]
+
+
+HALF_STARS = b"10::1::3.5::300\n7::3::0.5::100\n"
+RATINGS_CSV = b"userId,movieId,rating,timestamp\r\n1,307,3.5,1256677221\r\n1,2,0.5,1256677222\r\n007,307,5.0,x\r\n"
+MOVIES_CSV = (
+    "movieId,title,genres\r\n"
+    '307,"Three Colors: Blue, (Trois couleurs) ""Bleu"" (1993)",Drama|Music\r\n'
+    "2,Jumanji (1995),(no genres listed)\r\n"
+    "3,Amélie (2001) ,Comedy\r\n"
+    "4,Babylon 5,\r\n"
+).encode()
+
+
+def folder_of(tmp_path: Path, **files: bytes) -> Path:
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_bytes(content)
+    return folder
+
+
+def test_half_stars_and_utf8_titles_of_the_10m_edition(tmp_path):
+    folder = folder_of(
+        tmp_path, ratings_dat=HALF_STARS, movies_dat="1::Amélie… (2001)::Comedy\n3::Up::Drama\n".encode()
+    )
+    source = opened(folder, tmp_path)
+    source.check()
+    assert source.interactions().collect()["rating"].to_list() == [3.5, 0.5]
+    assert source.items().select("title", "year").rows() == [("Amélie… (2001)", 2001), ("Up", None)]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_csv_editions_are_read_from_a_zip_and_from_a_folder(tmp_path, zipped):
+    path = folder_of(tmp_path, ratings_csv=RATINGS_CSV, movies_csv=MOVIES_CSV, links_csv=b"movieId,imdbId\n")
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "ml-32m.zip", "w") as archive:
+            for file in path.iterdir():
+                archive.write(file, f"ml-32m/{file.name}")
+        path = tmp_path / "ml-32m.zip"
+    spec = specify(tmp_path / "storage", "mine", source=path)
+    assert spec.format == "movielens"
+    source = open_source(spec)
+    source.check()
+    raw, items = source.interactions().collect(), source.items()
+    RawInteractions.validate(raw)
+    RawItems.validate(items)
+    assert raw.select("row", "user_id", "item_id", "timestamp", "rating").rows() == [
+        (0, "1", "307", 1_256_677_221, 3.5),
+        (1, "1", "2", 1_256_677_222, 0.5),
+        (2, "007", "307", None, 5.0),
+    ]
+    assert items.select("item_id", "title", "year", "genres").rows() == [
+        ("307", 'Three Colors: Blue, (Trois couleurs) "Bleu" (1993)', 1993, ["Drama", "Music"]),
+        ("2", "Jumanji (1995)", 1995, []),
+        ("3", "Amélie (2001) ", 2001, ["Comedy"]),
+        ("4", "Babylon 5", None, None),
+    ]
+
+
+def test_the_ratings_of_a_folder_are_never_read_as_a_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read as a whole"))
+    source = opened(folder_of(tmp_path, ratings_csv=RATINGS_CSV, movies_csv=MOVIES_CSV), tmp_path)
+    assert source.interactions().collect().height == 3
+
+
+def test_another_header_is_one_clear_error_before_any_work(tmp_path):
+    folder = folder_of(tmp_path, ratings_csv=b"user,movie,stars,at\n", movies_csv=MOVIES_CSV)
+    with pytest.raises(SourceError, match=r"ratings\.csv in .* begins with 'user,movie,stars,at'"):
+        opened(folder, tmp_path).check()

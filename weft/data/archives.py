@@ -94,6 +94,11 @@ class Folder(Archive):
     def _read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
+    def head(self, name: str, size: int = 65_536) -> bytes:
+        """The first ``size`` bytes of ``name``, reading no more than that."""
+        with (self.path / name).open("rb") as stream:
+            return stream.read(size)
+
 
 class Zip(Archive):
     """A zip file; members are inflated one by one."""

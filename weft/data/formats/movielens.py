@@ -114,7 +114,8 @@ class MovieLens:
         return pl.scan_csv(
             _scannable(self.archive, self.ratings),
             separator={"dat": ":", "csv": ",", "data": "\t"}[self.edition],
-            has_header=self.edition == "csv",
+            has_header=False,
+            skip_rows=int(self.edition == "csv"),
             schema={name: _TYPES.get(name, pl.String) for name in names},
             quote_char=None,
             ignore_errors=True,
