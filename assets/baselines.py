@@ -35,19 +35,22 @@ SYSTEM_TAG = "weft/system"
 """Every asset that exists for one system only carries it; jobs and the command line select by it."""
 
 SPLITS = dg.AssetKey(["interactions", "splits"])
+NEGATIVES = dg.AssetKey(["interactions", "negatives"])
 SIZES = [dg.AssetKey(["interactions", "users"]), dg.AssetKey(["interactions", "items"])]
 
 
-def material(store: ArtifactStore, cells: Cells, cell: Cell) -> Material:
-    """What a cell is made from."""
+def material(store: ArtifactStore, cells: Cells, cell: Cell, *, drawn: bool = False) -> Material:
+    """What a cell is made from; for ranking (``drawn``) with the protocol's drawn negatives, where it has any."""
     data = cell.of_dataset()
     leaf, splits = store.load("interactions.splits", cell.of_protocol())
+    rule = cells.rule(cell)
     return Material(
-        protocol=cells.protocol(cell.dataset, str(cell.protocol)),
+        protocol=rule,
         splits=splits.collect(),
         splits_digest=leaf.digest,
         n_users=_rows(store, "interactions.users", data),
         n_items=_rows(store, "interactions.items", data),
+        negatives=store.read("interactions.negatives", cell.of_protocol()) if drawn and rule.samples else None,
     )
 
 
@@ -124,7 +127,7 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
         key=[entry.group, f"{entry.name}_rankings"],
         group_name=entry.group,
         description=f"Full rankings of validation and test by {entry.name}: exact rank of the target, top 100 items.",
-        deps=[dg.AssetKey([entry.group, entry.name]), SPLITS, *SIZES],
+        deps=[dg.AssetKey([entry.group, entry.name]), SPLITS, NEGATIVES, *SIZES],
         partitions_def=DATASETS,
         kinds={"parquet", "torch"},
         code_version=CODE_VERSION,
@@ -140,7 +143,7 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
         made: Leaves = {}
         frames = {}
         for cell in cells.of(context.partition_key):
-            given = material(store, cells, cell)
+            given = material(store, cells, cell, drawn=True)
             if missing := fitting.lacks(entry, given):
                 context.log.warning("%s needs %s and %s has none: nothing is ranked", entry.name, missing, cell.path)
                 continue
@@ -195,7 +198,7 @@ def embeddings(
     key=["baselines", "oracle_rankings"],
     group_name="baselines",
     description="Rankings by the planted truth of a simulated data set: what nobody can beat.",
-    deps=[dg.AssetKey(["interactions", "truth"]), SPLITS, *SIZES],
+    deps=[dg.AssetKey(["interactions", "truth"]), SPLITS, NEGATIVES, *SIZES],
     partitions_def=DATASETS,
     kinds={"parquet"},
     code_version=CODE_VERSION,
@@ -213,7 +216,10 @@ def oracle_rankings(
     oracle = Oracle(truth, store.read("interactions.users", data), store.read("interactions.items", data))
     made: Leaves = {}
     for cell in cells.of(data.dataset):
-        given = material(store, cells, cell)
+        given = material(store, cells, cell, drawn=True)
+        if given.protocol.grouped_by == "session":
+            context.log.warning("the oracle knows users and %s asks for nobody: it ranks nothing", cell.protocol)
+            continue
         table, seconds = _ranked(oracle.score, "oracle", given, context)
         attributes = {
             "system": "oracle",

@@ -54,13 +54,17 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Material:
-    """What one cell is made from: the splits of its protocol, and the sizes of the data set."""
+    """What one cell is made from: the splits of its protocol, and the sizes of the data set.
+
+    ``negatives`` are there where the protocol ranks among drawn items; a fit never sees them.
+    """
 
     protocol: Protocol
     splits: pl.DataFrame
     splits_digest: str
     n_users: int
     n_items: int
+    negatives: pl.DataFrame | None = None
 
     @property
     def attributes(self) -> Attributes:
@@ -187,7 +191,7 @@ def rank(score: "Scorer", system: str, material: Material, progress: Progress) -
     return pl.concat(
         ranking.rank(
             score,
-            material.protocol.task(material.splits, split, material.n_items),
+            material.protocol.task(material.splits, split, material.n_items, material.negatives),
             system=system,
             seen_in_training=warm,
             tied_time=tied_time(material.splits, split),

@@ -1,7 +1,7 @@
 """Interactions: from raw files to cleaned, numbered and split tables.
 
 Not here: what a format looks like (``weft/data/formats``), rules (``weft/data/rules.py``) and protocols
-(``weft/evaluation/protocols.py``).
+(``weft/evaluation/protocols``).
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,11 @@ import polars as pl
 from assets.partitions import DATASETS
 from resources.cells import Cells
 from resources.data_source import DataSource
-from resources.storage import Leaves
+from resources.storage import Leaves, ParquetStorage
 from weft.data import images as pictures
 from weft.data import summary
 from weft.data.cleaning import clean
+from weft.evaluation.protocols import BySession, Sampled
 from weft.progress import LogProgress
 from weft.schemas import Truth
 
@@ -120,10 +121,40 @@ def images(items: pl.LazyFrame, raw_items: pl.LazyFrame, raw_images: pl.LazyFram
 )
 def splits(context: dg.AssetExecutionContext, cells: Cells, interactions: pl.LazyFrame) -> dg.Output[Leaves]:
     """Splits the data set under every protocol that the run asks for."""
-    dataset = context.partition_key
-    wanted = sorted({cell.of_protocol() for cell in cells.of(dataset)})
-    tables = {cell: cells.protocol(dataset, str(cell.protocol)).split(interactions).collect() for cell in wanted}
-    return dg.Output(tables, metadata={"parts": dg.MetadataValue.md(_parts(tables))})
+    tables: Leaves = {}
+    notes: dict[str, str | int] = {}
+    for cell in sorted({cell.of_protocol() for cell in cells.of(context.partition_key)}):
+        rule = cells.rule(cell)
+        if rule.control:
+            context.log.warning("%s is a negative control, no fair figure: %s", rule.name, rule.control)
+            notes[f"{rule.name}: negative control"] = rule.control
+        tables[cell] = rule.split(interactions).collect()
+        if isinstance(rule, BySession):
+            notes[f"{rule.name}: not asked, item unseen in training"] = rule.dropped(tables[cell])
+    return dg.Output(tables, metadata={"parts": dg.MetadataValue.md(_parts(tables)), **notes})
+
+
+@dg.asset(
+    key_prefix=GROUP,
+    group_name=GROUP,
+    partitions_def=DATASETS,
+    deps=[[GROUP, "splits"], [GROUP, "items"]],
+    kinds={"polars", "parquet"},
+    code_version=CODE_VERSION,
+    description="Items drawn once for each target, one leaf per protocol of the run that ranks among a few.",
+)
+def negatives(
+    context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
+) -> dg.Output[Leaves]:
+    """Draws for the protocols that sample; makes nothing for the others."""
+    store, dataset = io_manager.store, context.partition_key
+    tables: Leaves = {}
+    for cell in sorted({cell.of_protocol() for cell in cells.of(dataset)}):
+        rule = cells.rule(cell)
+        if isinstance(rule, Sampled):
+            items = store.read("interactions.items", cell.of_dataset())
+            tables[cell] = rule.negatives(store.read("interactions.splits", cell), items)
+    return dg.Output(tables, metadata={"queries": sum(map(len, tables.values()))})
 
 
 def _parts(tables: Leaves) -> str:

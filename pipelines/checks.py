@@ -14,6 +14,7 @@ from assets.partitions import DATASETS
 from resources.cells import Cells
 from resources.storage import ParquetStorage
 from weft.cells import Cell
+from weft.evaluation.protocols import Protocol
 from weft.models.registry import MODELS
 
 SPLITS = dg.AssetKey(["interactions", "splits"])
@@ -21,8 +22,6 @@ RANKINGS = [dg.AssetKey([entry.group, f"{entry.name}_rankings"]) for entry in MO
 RECOMMENDATIONS = dg.AssetKey(["serving", "recommendations"])
 
 _PARTS = ("train", "validation", "test")
-_ONE_CLOCK = {"global_time"}
-"""Protocols with one cut in time for everybody; elsewhere before and after are per user."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +40,38 @@ def empty_splits(splits: pl.DataFrame) -> list[str]:
     return [part for part in _PARTS if not rows.get(part) or (part != "train" and not targets.get(part))]
 
 
-def targets_in_own_history(splits: pl.DataFrame) -> int:
-    """Targets whose own row stands in their history: it is there twice, or a later row of the user comes first."""
+def targets_in_own_history(splits: pl.DataFrame, grouped_by: str = "user") -> int:
+    """Targets whose own row stands in their history: it is there twice, or a later row of the user comes first.
+
+    Where ``grouped_by`` is ``session``, of the session.
+    """
     visible = splits.filter(pl.col("split") != "unused")
-    own = pl.col("row") == visible.sort("user", "timestamp", "row")["row"]
+    own = pl.col("row") == visible.sort(grouped_by, "timestamp", "row")["row"]
     return visible.filter(pl.col("target") & (~own | (pl.len().over("row") > 1))).height
 
 
-def targets_taken_before_in_the_same_second(splits: pl.DataFrame) -> int:
+def targets_taken_before_in_the_same_second(splits: pl.DataFrame, grouped_by: str = "user") -> int:
     """Targets whose item the user took in the same second already (rated twice, two of a kind): easy to guess."""
     dated = splits.filter((pl.col("split") != "unused") & pl.col("timestamp").is_not_null())
-    again = pl.int_range(pl.len()).over("user", "item", "timestamp") > 0
+    again = pl.int_range(pl.len()).over(grouped_by, "item", "timestamp") > 0
     return dated.filter(pl.col("target") & again).height
 
 
-def future_rows_in_training(splits: pl.DataFrame, protocol: str) -> int:
-    """Training rows of a user that come after a held-out row of that user (of anybody, with one clock for all)."""
+def future_rows_in_training(splits: pl.DataFrame, rule: Protocol) -> int:
+    """Training rows of a user (of a session) that come after a held-out row there.
+
+    With one clock for all: rows in the second of the first held-out row of anybody, or later; in a session protocol,
+    rows of sessions that start after the first held-out session does.
+    """
     train = pl.col("split") == "train"
     held = pl.col("split").is_in(["validation", "test"])
-    if protocol in _ONE_CLOCK:
-        first = splits.filter(held)["timestamp"].min()
-        return 0 if first is None else splits.filter(train & (pl.col("timestamp") >= first)).height
-    ordered = splits.sort("user", "timestamp", "row")
-    return ordered.filter(train & (held.cast(pl.Int32).cum_sum().over("user") > 0)).height
+    if not rule.one_clock:
+        ordered = splits.sort(rule.grouped_by, "timestamp", "row")
+        return ordered.filter(train & (held.cast(pl.Int32).cum_sum().over(rule.grouped_by) > 0)).height
+    if rule.grouped_by == "session":
+        started = splits.filter(train | held).with_columns(started=pl.col("timestamp").min().over("session"))
+        return started.filter(train & (pl.col("started") > pl.col("started").filter(held).min())).height
+    return splits.filter(train & (pl.col("timestamp") >= pl.col("timestamp").filter(held).min())).height
 
 
 def _spec(name: str, asset: dg.AssetKey, description: str) -> dg.AssetCheckSpec:
@@ -86,19 +94,18 @@ def splits_checks(
 ) -> Iterable[dg.AssetCheckResult]:
     """Looks at the splits of every protocol of this run."""
     store = io_manager.store
-    wanted = {cell.of_protocol() for cell in cells.of(context.partition_key)}
-    tables = {cell: store.read("interactions.splits", cell) for cell in sorted(wanted)}
-    yield _result("no_empty_split", SPLITS, {cell: _emptiness(table) for cell, table in tables.items()})
-    own = {cell: _count(targets_in_own_history(table)) for cell, table in tables.items()}
-    again = sum(targets_taken_before_in_the_same_second(table) for table in tables.values())
+    wanted = sorted({cell.of_protocol() for cell in cells.of(context.partition_key)})
+    tables = {cell: (cells.rule(cell), store.read("interactions.splits", cell)) for cell in wanted}
+    yield _result("no_empty_split", SPLITS, {cell: _emptiness(table) for cell, (_, table) in tables.items()})
+    own = {cell: _count(targets_in_own_history(table, rule.grouped_by)) for cell, (rule, table) in tables.items()}
+    again = sum(targets_taken_before_in_the_same_second(table, rule.grouped_by) for rule, table in tables.values())
     yield _result("no_target_in_own_history", SPLITS, own, taken_before_in_the_same_second=again)
-    # Data that come split may be split by anything: then it is worth knowing, and no reason to stop.
-    late = {cell: future_rows_in_training(table, str(cell.protocol)) for cell, table in tables.items()}
-    yield _result(
-        "no_future_in_training",
-        SPLITS,
-        {cell: _count(rows, stops=cell.protocol != "predefined") for cell, rows in late.items()},
-    )
+    # What comes split, and a published split, may be split by anything: worth knowing, and no reason to stop.
+    late = {
+        cell: _count(future_rows_in_training(table, rule), stops=rule.promises_past)
+        for cell, (rule, table) in tables.items()
+    }
+    yield _result("no_future_in_training", SPLITS, late)
 
 
 def _emptiness(splits: pl.DataFrame) -> Finding | None:
@@ -133,7 +140,8 @@ def _coverage(key: dg.AssetKey) -> dg.AssetChecksDefinition:
             lacking = asked.join(ranked, on=["split", "query"], how="anti").height
             return _count(lacking + len(ranked) - ranked.n_unique())
 
-        yield _result("every_target_is_ranked", key, {cell: look(cell) for cell in cells.of(context.partition_key)})
+        ranked = [cell for cell in cells.of(context.partition_key) if cells.rule(cell).kind == "ranking"]
+        yield _result("every_target_is_ranked", key, {cell: look(cell) for cell in ranked})
 
     return coverage
 

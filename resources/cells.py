@@ -61,3 +61,7 @@ class Cells(dg.ConfigurableResource):
     def protocol(self, dataset: str, name: str) -> Protocol:
         """The protocol ``name`` with the rules that the data set sets for it."""
         return protocol(name, self.data_source.spec(dataset).protocols.get(name))
+
+    def rule(self, cell: Cell) -> Protocol:
+        """The protocol of a cell, with the rules that its data set sets for it."""
+        return self.protocol(cell.dataset, str(cell.protocol))

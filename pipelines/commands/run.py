@@ -15,6 +15,7 @@ from pipelines.instance import open_instance
 from weft.data import registry
 from weft.data.registry import DatasetSpec
 from weft.errors import RequestError
+from weft.evaluation.protocols import protocol
 from weft.progress import duration
 
 
@@ -66,15 +67,19 @@ def run(
 
 def _check_protocols(protocols: list[str], spec: DatasetSpec) -> None:
     """Refuses protocols that need a column which the data set is known to lack."""
-    lacking = {}
-    if not spec.comes_split:
-        lacking["predefined"] = "parts"
-    if spec.format == "tabular" and spec.mapping.interactions.timestamp is None:
-        lacking["global_time"] = "timestamps"
+    columns = set()
+    if spec.has_times:
+        columns.add("timestamp")
+    if spec.has_ratings:
+        columns.add("rating")
+    if spec.comes_split:
+        columns.add("part")
+    if spec.format == "storefront" or spec.mapping.interactions.session is not None:
+        columns.add("session_id")
     for name in protocols:
-        if name in lacking:
+        if lacking := protocol(name, spec.protocols.get(name)).lacks(columns):
             raise RequestError(
-                f"protocol {name!r} needs {lacking[name]} and the mapping of {spec.name} names none",
+                f"protocol {name!r} needs the column {lacking} and the mapping of {spec.name} names none",
                 "map the column, or use --protocols leave_one_out",
             )
 

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -152,3 +153,12 @@ def test_a_full_ranking_of_the_size_of_movielens_1m_takes_less_than_a_second_fro
         return time.perf_counter() - start
 
     assert min(once() for _ in range(3)) < 1
+
+
+def test_among_drawn_items_only_those_and_the_target_are_ranked() -> None:
+    # Item 2 scores above the target 4 and is not drawn; 5 is drawn and better, 1 is level, 0 fills up.
+    asked = replace(task([[3]], [4], [1, 2, 3, 4, 5, 6]), among=np.array([[5, 1, 0]], np.int32))
+    row = ranked(SCORES[:1], asked).row(0, named=True)
+    assert (row["better"], row["equal"], row["candidates"]) == (1, 1, 3)
+    assert row["items"] == [5, 1, 4]
+    assert ndcg_at_10(lambda _: torch.tensor(SCORES[:1]), asked) == pytest.approx(1 / np.log2(3.5))

@@ -9,6 +9,7 @@ from pipelines.checks import (
     targets_in_own_history,
     targets_taken_before_in_the_same_second,
 )
+from weft.evaluation.protocols import PROTOCOLS, protocol
 from weft.schemas import Splits
 
 
@@ -33,7 +34,7 @@ def test_nothing_is_found_in_splits_as_they_should_be() -> None:
     table = splits(*GOOD)
     assert empty_splits(table) == []
     assert targets_in_own_history(table) == 0
-    assert future_rows_in_training(table, "leave_one_out") == 0
+    assert future_rows_in_training(table, protocol("leave_one_out")) == 0
 
 
 def test_a_split_without_rows_is_named() -> None:
@@ -63,12 +64,40 @@ def test_taking_an_item_again_later_is_no_target_in_its_own_history() -> None:
     assert targets_in_own_history(splits((1, 3, 5, "train"), *GOOD)) == 0
 
 
-@pytest.mark.parametrize(("protocol", "found"), [("leave_one_out", 1), ("global_time", 1)])
-def test_a_training_row_after_a_held_out_row_is_found(protocol: str, found: int) -> None:
-    assert future_rows_in_training(splits(*GOOD, (1, 4, 40, "train")), protocol) == found
+@pytest.mark.parametrize("name", ["leave_one_out", "global_time", "pointwise_time"])
+def test_a_training_row_after_a_held_out_row_is_found(name: str) -> None:
+    assert future_rows_in_training(splits(*GOOD, (1, 4, 40, "train")), protocol(name)) == 1
 
 
 def test_another_users_later_training_row_counts_only_with_one_clock_for_all() -> None:
     table = splits(*GOOD, (2, 4, 40, "train"))
-    assert future_rows_in_training(table, "leave_one_out") == 0
-    assert future_rows_in_training(table, "global_time") == 1
+    assert future_rows_in_training(table, protocol("leave_one_out")) == 0
+    assert future_rows_in_training(table, protocol("global_time")) == 1
+
+
+def test_a_training_session_may_outlast_the_start_of_a_held_out_one_and_not_follow_it() -> None:
+    rows = [(1, 1, 10, "train"), (1, 2, 25, "train"), (2, 3, 20, "validation"), (2, 4, 21, "validation")]
+    table = splits(*rows, (3, 1, 22, "train"), (3, 2, 30, "train")).with_columns(
+        session=pl.Series([1, 1, 2, 2, 3, 3], dtype=pl.Int64)
+    )
+    assert future_rows_in_training(table.filter(pl.col("session") < 3), protocol("sessions")) == 0
+    assert future_rows_in_training(table, protocol("sessions")) == 2
+
+
+def test_own_histories_are_looked_at_inside_the_session() -> None:
+    rows = [(1, 1, 10, "train"), (1, 3, 30, "test"), (1, 2, 15, "test")]
+    table = splits(*rows).with_columns(session=pl.Series([1, 1, 2], dtype=pl.Int64))
+    assert targets_in_own_history(table, "session") == 0
+    assert targets_in_own_history(table) == 2
+
+
+def test_only_what_comes_split_and_published_splits_promise_nothing_about_the_future() -> None:
+    lax = {name for name, rule in PROTOCOLS.items() if not rule.promises_past}
+    assert lax == {
+        "predefined",
+        "paper_tallrec_blocks",
+        "paper_sessions_user_order",
+        "paper_999_sampled",
+        "paper_candidates_20",
+        "paper_leaky",
+    }

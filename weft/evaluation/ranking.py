@@ -1,4 +1,4 @@
-"""Full ranking: from a model's scores to the target's exact place and the top items.
+"""From a model's scores to the target's exact place and the top items, in the full ranking or among drawn items.
 
 Scores stay on the device they were made on; each batch is masked, counted and dropped. Not here: metrics, which are
 computed later from the stored table (``metrics.py``).
@@ -72,8 +72,7 @@ def rank(
     items = np.zeros((q, k), np.int32)
     with (progress or NoProgress()).step(f"ranking {task.split}", q, "queries") as step:
         for index, queries in _batches(task.queries, batch):
-            target = task.target[index]
-            scores, ranks = target_ranks(score(queries), queries, target, task.candidates, filter_seen=task.filter_seen)
+            scores, ranks = _ranks_of(score, queries, task, index)
             for name, column in counts.items():
                 column[index] = getattr(ranks, name).cpu().numpy()
             target_score[index] = ranks.score.cpu().numpy()
@@ -145,6 +144,7 @@ def target_ranks(
     candidates: NDArray[np.bool_],
     *,
     filter_seen: bool = True,
+    among: NDArray[np.int32] | None = None,
 ) -> tuple[torch.Tensor, Ranks]:
     """Counts the candidates that score above and equal to the target, the target itself left out.
 
@@ -154,6 +154,7 @@ def target_ranks(
         target: int32 [q].
         candidates: bool [n_items + 1].
         filter_seen: Items of a query's history are not ranked; the target always is.
+        among: int32 [q, c]: of the candidates, these alone are ranked, and the target; 0 is nobody.
 
     Returns:
         The masked scores (-inf for what is not ranked) and the counts.
@@ -164,7 +165,11 @@ def target_ranks(
     scores = _checked(scores, queries, len(candidates))
     column = torch.from_numpy(target.astype(np.int64)).to(scores.device)[:, None]
     own = scores.gather(1, column)
-    hidden = _hidden(scores, queries, candidates, filter_seen=filter_seen).scatter_(1, column, False)
+    hidden = _hidden(scores, queries, candidates, filter_seen=filter_seen)
+    if among is not None:
+        drawn = torch.zeros_like(hidden).scatter_(1, torch.from_numpy(among.astype(np.int64)).to(scores.device), True)
+        hidden |= ~drawn
+    hidden.scatter_(1, column, False)
     scores.masked_fill_(hidden, -torch.inf)
     if scores.amax().isnan():
         raise _not_a_number()
@@ -179,12 +184,23 @@ def ndcg_at_10(score: Scorer, task: Task, batch: int = 512) -> float:
     """Mean NDCG@10 of ``task``, the figure that selects an epoch: [r <= 10] / log2(r + 1) with r the mid-rank."""
     total = 0.0
     for index, queries in _batches(task.queries, batch):
-        target = task.target[index]
-        _, ranks = target_ranks(score(queries), queries, target, task.candidates, filter_seen=task.filter_seen)
+        _, ranks = _ranks_of(score, queries, task, index)
         r = 1 + ranks.better.double() + ranks.equal.double() / 2
         gain = torch.where((r <= 10) & (ranks.score > -torch.inf), 1 / torch.log2(r + 1), 0.0)
         total += float(gain.sum())
     return total / max(len(task), 1)
+
+
+def _ranks_of(score: Scorer, queries: Queries, task: Task, index: NDArray[np.int64]) -> tuple[torch.Tensor, Ranks]:
+    """Scores the ``queries``, which stand at ``index`` of the task, and counts."""
+    return target_ranks(
+        score(queries),
+        queries,
+        task.target[index],
+        task.candidates,
+        filter_seen=task.filter_seen,
+        among=None if task.among is None else task.among[index],
+    )
 
 
 def _batches(queries: Queries, batch: int) -> Iterator[tuple[NDArray[np.int64], Queries]]:

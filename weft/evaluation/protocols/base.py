@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from weft.data.sequences import Events, Queries, Task
-from weft.errors import RequestError
+from weft.errors import RequestError, WeftError
 from weft.evaluation.protocols.order import ORDER, in_order, run_starts, times, up_to
 from weft.schemas import SPLITS, Splits
 
@@ -38,6 +38,10 @@ class Protocol(BaseModel):
         needs: Columns of the interactions without which the rules mean nothing.
         samples: Whether targets are ranked among drawn negatives (schema ``Negatives``), not among all candidates.
         window: Rows before the target that a history may reach back; None: all.
+        one_clock: Before and after are the same moment for everybody (the start of a session, where nobody crosses
+            sessions), so no training row may be later than what is held out; else they are per user.
+        promises_past: That training comes before what is held out is part of the rules. False where the parts come
+            from elsewhere: data that come split, and published splits that do not keep to it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +54,8 @@ class Protocol(BaseModel):
     needs: ClassVar[tuple[str, ...]] = ()
     samples: ClassVar[bool] = False
     window: ClassVar[int | None] = None
+    one_clock: ClassVar[bool] = False
+    promises_past: ClassVar[bool] = True
 
     filter_seen: bool = Field(
         default=True, description="Items of a query's own history are not ranked; the target always is."
@@ -159,10 +165,14 @@ class Protocol(BaseModel):
 
 def _among(negatives: pl.DataFrame, queries: Queries) -> NDArray[np.int32]:
     """int32 [q, c]: the drawn items of each query, filled up with 0."""
-    drawn = pl.DataFrame({"query": queries.query}).join(negatives, on="query", how="left", maintain_order="left")[
-        "items"
-    ]
-    lengths = drawn.list.len().fill_null(0).to_numpy()
+    asked = pl.DataFrame({"query": queries.query})
+    drawn = asked.join(negatives, on="query", how="left", maintain_order="left")["items"]
+    if drawn.null_count():
+        raise WeftError(
+            f"{drawn.null_count()} queries have no drawn negatives: they were drawn for other splits",
+            "make interactions.negatives again, or run weft again",
+        )
+    lengths = drawn.list.len().to_numpy()
     table = np.zeros((len(drawn), int(lengths.max(initial=0))), dtype=np.int32)
     table[np.arange(table.shape[1]) < lengths[:, None]] = drawn.explode().drop_nulls().to_numpy()
     return table

@@ -33,6 +33,8 @@ class PaperCandidates20(Sampled):
     needs: ClassVar[tuple[str, ...]] = ("timestamp",)
     count: ClassVar[int] = WIDTH - 1
     window: ClassVar[int | None] = WIDTH - 1
+    one_clock: ClassVar[bool] = True
+    promises_past: ClassVar[bool] = False
 
     min_item_events: int = Field(default=5, ge=1, description="Items with fewer ratings in all are unused.")
     asked: int = Field(default=1000, ge=1, description="Held-out windows that are asked, drawn from each split.")

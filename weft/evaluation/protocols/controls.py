@@ -25,6 +25,8 @@ class PaperLeaky(Protocol):
     control: ClassVar[str] = (
         "held-out rows choose the catalogue, and training rows of other users are later than the rows that are asked"
     )
+    one_clock: ClassVar[bool] = True
+    promises_past: ClassVar[bool] = False
 
     size: int = Field(default=1000, ge=2, description="Number of items in the catalogue, counted over all rows.")
     min_user_rows: int = Field(default=10, ge=2, description="Held-out rows that a user needs to be asked.")

@@ -20,6 +20,7 @@ class GlobalTime(Protocol):
     name: ClassVar[str] = "global_time"
     title: ClassVar[str] = "Past against future, one cut in time for all users"
     needs: ClassVar[tuple[str, ...]] = ("timestamp",)
+    one_clock: ClassVar[bool] = True
 
     validation_quantile: float = Field(
         default=0.8, gt=0, lt=1, description="Share of events before the validation split."

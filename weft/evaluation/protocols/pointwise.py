@@ -24,6 +24,7 @@ class Pointwise(Protocol):
 
     kind: ClassVar[Literal["ranking", "pointwise"]] = "pointwise"
     needs: ClassVar[tuple[str, ...]] = ("timestamp", "rating")
+    one_clock: ClassVar[bool] = True
 
     filter_seen: Literal[False] = Field(default=False, description="Nothing is ranked, so nothing is left out.")
     positive_from: float = Field(default=4, description="Ratings from here on are positive, all others negative.")

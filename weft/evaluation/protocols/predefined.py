@@ -18,6 +18,7 @@ class Predefined(Protocol):
     name: ClassVar[str] = "predefined"
     title: ClassVar[str] = "The parts that the source itself names"
     needs: ClassVar[tuple[str, ...]] = ("part",)
+    promises_past: ClassVar[bool] = False
 
     targets: Literal["all", "last", "last_in_session"] = Field(
         default="all",

@@ -73,6 +73,7 @@ class Paper999Sampled(Sampled):
     name: ClassVar[str] = "paper_999_sampled"
     title: ClassVar[str] = "Last item against 999 drawn items of its domain"
     count: ClassVar[int] = 999
+    promises_past: ClassVar[bool] = False
 
     def _assigned(self, ordered: pl.LazyFrame) -> pl.LazyFrame:
         if ordered.select(pl.col("part").count()).collect().item():

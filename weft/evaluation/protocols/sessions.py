@@ -22,6 +22,7 @@ class BySession(Protocol):
     """What the session protocols share: numbered sessions, whole sessions in each split, which rows are asked."""
 
     grouped_by: ClassVar[Literal["user", "session"]] = "session"
+    one_clock: ClassVar[bool] = True
 
     filter_seen: bool = Field(
         default=False, description="Items of the session's own past are not ranked; in a visit they often come again."
@@ -134,6 +135,7 @@ class PaperSessionsUserOrder(BySession):
     name: ClassVar[str] = "paper_sessions_user_order"
     title: ClassVar[str] = "LLM4SBR's sessions, cut by user number"
     needs: ClassVar[tuple[str, ...]] = ("timestamp",)
+    promises_past: ClassVar[bool] = False
 
     seconds: int = Field(default=600, ge=1, description="Width of the window of the clock.")
     min_item_events: int = Field(default=5, ge=1, description="Items with fewer clicks in all are unused.")

@@ -36,6 +36,8 @@ class PaperTallrecBlocks(Protocol):
     kind: ClassVar[Literal["ranking", "pointwise"]] = "pointwise"
     needs: ClassVar[tuple[str, ...]] = ("rating",)
     window: ClassVar[int | None] = 10
+    one_clock: ClassVar[bool] = True
+    promises_past: ClassVar[bool] = False
 
     filter_seen: Literal[False] = Field(default=False, description="Nothing is ranked, so nothing is left out.")
     by: Literal["auto", "windows", "users"] = Field(
