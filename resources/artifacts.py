@@ -29,6 +29,7 @@ from resources.places import place
 from resources.provenance import PREFIX, Input, footer
 from weft.cells import Cell
 from weft.errors import IntegrityError, MissingArtifactError, RequestError, WeftError
+from weft.progress import Progress
 
 FILE = "data.parquet"
 
@@ -196,6 +197,7 @@ class ArtifactStore:
         *,
         provenance: Mapping[str, Any] | None = None,
         attributes: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
     ) -> Leaf:
         """Checks and commits one leaf; until the very end the one that stands is untouched.
 
@@ -206,6 +208,7 @@ class ArtifactStore:
                 what it loads is named among the inputs.
             provenance: For the footer: run_id, code_version, config, inputs.
             attributes: Further footer entries, such as system or device.
+            progress: Hears of the rows written.
 
         Raises:
             SchemaError: If the table breaks the asset's schema.
@@ -219,7 +222,7 @@ class ArtifactStore:
                 with self.reading() as reads:
                     made = table() if callable(table) else table
                 entries = footer(asset, cell, provenance, attributes or {}, reads)
-                written = parquet.write(staged, made, asset=asset, footer=entries)
+                written = parquet.write(staged, made, asset=asset, footer=entries, progress=progress)
                 self._commit(path, staged, written)
                 self._history.prune(path)
             finally:
