@@ -78,8 +78,8 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
     unfit = {}
     if spec.format != "storefront":
         unfit[ORACLE] = "needs planted truth and this data set has none"
-    if spec.format == "tabular" and spec.mapping.interactions.timestamp is None:
-        unfit["recent_popularity"] = "needs timestamps and the mapping names none"
+    if not spec.has_times:
+        unfit["recent_popularity"] = "needs timestamps and this data set has none"
     fitting = [name for name in known if name not in unfit]
     groups = {
         "all": fitting,

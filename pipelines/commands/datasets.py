@@ -41,7 +41,7 @@ def show(context: typer.Context, storage: Storage = None) -> None:
 def add(
     name: Annotated[str, typer.Argument(help="a-z, 0-9, '-', '_' and '.'.")],
     source: Annotated[Path | None, typer.Option(help="File or folder.")] = None,
-    data_format: Annotated[str | None, typer.Option("--format", help="movielens, tabular or storefront.")] = None,
+    data_format: Annotated[str | None, typer.Option("--format", help="See docs/datasets.md; else by content.")] = None,
     mapping: Annotated[Path | None, typer.Option(help="YAML with the names of your columns (tabular).")] = None,
     images: Annotated[Path | None, typer.Option(help="Zip or folder of pictures.")] = None,
     image_map: Annotated[Path | None, typer.Option(help="TSV: item id, name of its picture.")] = None,

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def run(
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of the data set.")] = "storefront",
     source: Annotated[Path | None, typer.Option(help="File or folder to add the data set from, first.")] = None,
-    data_format: Annotated[str | None, typer.Option("--format", help="movielens or tabular; else by content.")] = None,
+    data_format: Annotated[str | None, typer.Option("--format", help="See docs/datasets.md; else by content.")] = None,
     mapping: Annotated[Path | None, typer.Option(help="YAML with the names of your columns (tabular).")] = None,
     images: Annotated[Path | None, typer.Option(help="Zip or folder of pictures.")] = None,
     image_map: Annotated[Path | None, typer.Option(help="TSV: item id, name of its picture.")] = None,

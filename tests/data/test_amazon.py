@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from tests.data import dumps
 from weft.data.cleaning import clean
@@ -120,6 +121,19 @@ def test_bytes_that_are_not_utf8_cost_their_character_only(tmp_path):
     path = tmp_path / "reviews_X.json"
     path.write_bytes(dumps.review(reviewText="caf?").encode().replace(b"?", b"\xe9") + b"\n" + dumps.review().encode())
     assert opened(path, tmp_path).interactions().collect()["user_id"].to_list() == ["A1", "A1"]
+
+
+def test_pictures_are_found_under_the_name_in_their_address_or_under_the_id(tmp_path):
+    folder = dumps.amazon(tmp_path / "dump", *EDITIONS["2018"])
+    (tmp_path / "pictures").mkdir()
+    for name in ("large.jpg", "B2.png"):
+        Image.new("RGB", (30, 30)).save(tmp_path / "pictures" / name)
+    source = opened(folder, tmp_path, images=tmp_path / "pictures")
+    assert source.items()["image"].to_list() == ["large.jpg", "B2", None, None]
+    assert source.images()["image"].to_list() == ["large.jpg", "B2"]
+    (tmp_path / "pictures" / "large.jpg").unlink()
+    # An address without a file stays, so that cleaning reports the picture as missing.
+    assert opened(folder, tmp_path, images=tmp_path / "pictures").items()["image"][0] == "https://i/large.jpg"
 
 
 def test_the_timed_extract_beside_its_titles_is_read_as_well(tmp_path):

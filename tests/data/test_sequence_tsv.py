@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.runs import chosen_systems
 from weft.data.cleaning import clean
 from weft.data.registry import specify
 from weft.data.sources import Source, open_source
-from weft.errors import SourceError
+from weft.errors import RequestError, SourceError
 from weft.schemas import RawInteractions
 
 ROWS = [("007", "a"), ("007", "b"), ("bob", "a"), ("bob", "1e5"), ("bob", "c")]
@@ -85,6 +86,14 @@ def test_a_file_that_cannot_be_used_is_one_clear_error_before_any_work(tmp_path,
     (tmp_path / "a.tsv").write_text(text)
     with pytest.raises(SourceError, match=why):
         opened(tmp_path / "a.tsv", tmp_path).check()
+
+
+def test_systems_that_need_times_are_left_out_of_all_and_refused_by_name(tmp_path):
+    spec = specify(tmp_path, "mine", source="a.tsv", format="sequence-tsv")
+    assert "itemknn" in chosen_systems("all", spec)
+    assert "recent_popularity" not in chosen_systems("all", spec)
+    with pytest.raises(RequestError, match="recent_popularity needs timestamps and this data set has none"):
+        chosen_systems("recent_popularity", spec)
 
 
 def test_a_folder_without_sequences_is_refused(tmp_path):

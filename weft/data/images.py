@@ -50,15 +50,21 @@ class Pictures:
         return pictures
 
     def references(self, items: pl.DataFrame, image_map: pl.DataFrame | None) -> pl.DataFrame:
-        """Sets ``image`` of raw items: as the source says, else through the map, else the item id, if a file has it."""
+        """Sets ``image`` of raw items: as the source says, else through the map, else the item id, if a file has it.
+
+        Where the source says a web address, the file that was saved under its last part counts, else the item's.
+        """
         if image_map is not None:
             items = items.join(image_map, on="item_id", how="left", maintain_order="left", validate="m:1")
             by_key = pl.col("mapped")
         else:
             by_key = pl.col("item_id")
         known = pl.Series(list(self._member), dtype=pl.String).implode()
+        saved = pl.col("image").str.extract(r"^https?://.*/([^/?#]+)")
+        address = pl.col("image").str.contains("^https?://")
+        stated = pl.when(~address).then("image").when(saved.is_in(known)).then(saved)
         found = pl.when(by_key.is_in(known)).then(by_key)
-        return items.with_columns(image=pl.coalesce("image", found)).select(pl.exclude("mapped"))
+        return items.with_columns(image=pl.coalesce(stated, found, "image")).select(pl.exclude("mapped"))
 
     def decode(self, references: list[str], side: int, progress: Progress | None = None) -> pl.DataFrame:
         """Decodes each referenced picture once (schema ``RawImages``); what cannot be decoded is not in the table."""
