@@ -4,6 +4,7 @@ import pytest
 
 from weft.data import registry
 from weft.data.registry import BUILT_IN, DatasetSpec, load, load_all, names, register_built_in, save, specify
+from weft.data.sources import open_source
 from weft.errors import RequestError, SourceError
 
 
@@ -14,6 +15,37 @@ def test_the_built_in_data_sets_are_written_once_and_edits_stay(tmp_path):
     register_built_in(tmp_path)
     assert load(tmp_path, "storefront").settings == {"preset": "tiny"}
     assert not load(tmp_path, "storefront").production
+
+
+def test_what_weft_does_not_download_is_refused_on_use_with_the_place_to_get_it(tmp_path):
+    without = [name for name, spec in BUILT_IN.items() if spec.format != "storefront" and spec.url is None]
+    assert without == ["amazon-beauty", "amazon-beauty-sequences", "amazon-food-kitchen", "book-crossing"]
+    for name in without:
+        with pytest.raises(SourceError, match=f"the files of {name} are not downloaded") as caught:
+            open_source(specify(tmp_path, name)).check()
+        assert BUILT_IN[name].origin in caught.value.remedy
+        assert "--source PATH" in caught.value.remedy
+
+
+def test_every_built_in_data_set_states_its_terms_and_every_download_its_checksum():
+    for spec in BUILT_IN.values():
+        assert spec.terms
+        assert (spec.url is None) == (spec.checksum is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "ratings", "parts"),
+    [
+        ("ml-32m", True, True, False),
+        ("amazon-beauty", True, True, False),
+        ("amazon-beauty-sequences", False, False, False),
+        ("amazon-food-kitchen", False, False, True),
+        ("book-crossing", False, True, False),
+    ],
+)
+def test_what_a_format_holds_is_known_before_it_is_read(name, times, ratings, parts):
+    spec = BUILT_IN[name]
+    assert (spec.has_times, spec.has_ratings, spec.comes_split) == (times, ratings, parts)
 
 
 def test_changes_are_merged_into_what_was_there(tmp_path):
