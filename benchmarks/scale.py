@@ -1,4 +1,4 @@
-"""A log of 20 million rows from file to split artifacts: weft beside pandas, seconds and peak memory, as CSV and Parquet.
+"""A log of 20 million rows from file to split artifacts: seconds and memory beside pandas, for CSV and Parquet.
 
     python -m benchmarks.scale --keep     # 20 M rows; --rows 5000000 for a quick look
 
@@ -79,7 +79,8 @@ def main() -> None:
     parser.add_argument("--kinds", default="csv,parquet")
     parser.add_argument("--keep", action="store_true", help="keep the result under benchmarks/results")
     options = parser.parse_args()
-    results, verdicts = {}, {}
+    results: dict[str, Any] = {}
+    verdicts: dict[str, bool] = {}
     for kind in options.kinds.split(","):
         with tempfile.TemporaryDirectory(prefix="weft-scale-") as folder:
             source = Path(folder) / f"log.{kind}"

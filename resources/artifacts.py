@@ -19,6 +19,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
+from polars.exceptions import PolarsError
 from upath import UPath
 
 from resources import parquet
@@ -213,10 +214,10 @@ class ArtifactStore:
         Raises:
             SchemaError: If the table breaks the asset's schema.
             LockedError: If another writer holds the leaf longer than ``lock_timeout``.
-            WeftError: If the file cannot be written (full disk).
+            WeftError: If the file cannot be written (full disk), or the rows cannot be made (a damaged source).
         """
         path, provenance = self.path(asset, cell), provenance or {}
-        with self._locked(path, str(provenance.get("run_id", ""))), _writable(path):
+        with self._locked(path, str(provenance.get("run_id", ""))), _writable(path), _readable(asset):
             staged = self.place.stage(path)
             try:
                 with self.reading() as reads:
@@ -358,4 +359,16 @@ def _writable(path: UPath) -> Iterator[None]:
     except OSError as error:
         raise WeftError(
             f"cannot write {path}: {error.strerror or error}", "free some space or permissions; what stood there stands"
+        ) from error
+
+
+@contextmanager
+def _readable(asset: str) -> Iterator[None]:
+    """Tells that a plan failed while it was streamed as an error of what it reads."""
+    try:
+        yield
+    except PolarsError as error:
+        raise WeftError(
+            f"the rows of {asset} cannot be made: {str(error).splitlines()[0][:300]}",
+            "look at the file that they come from (a CSV: a quote that is never closed?); what stood there stands",
         ) from error

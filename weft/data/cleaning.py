@@ -18,7 +18,16 @@ import polars.selectors as cs
 from numpy.typing import NDArray
 
 from weft.data import numbering
-from weft.data.rules import RULE, CleaningRules, as_rejected, check_share, event_rules, first_broken, item_rules
+from weft.data.rules import (
+    CONTROL,
+    RULE,
+    CleaningRules,
+    as_rejected,
+    check_share,
+    event_rules,
+    first_broken,
+    item_rules,
+)
 from weft.errors import SourceError
 from weft.progress import NoProgress, Progress
 from weft.schemas import Rejected
@@ -66,10 +75,13 @@ def clean(
     kinds = {name: pl.Categorical(pl.Categories.random(name)) for name in _KEYS}  # of this call: codes stay small
     events, broken = _read(raw_interactions, rules, kinds, progress)
     user, item = _codes(events["user_id"]), _codes(events["item_id"])
-    keep = np.ones(len(user), np.bool_)
+    unprintable = _unprintable(events["user_id"]) | _unprintable(events["item_id"])
+    keep = ~unprintable
     again = _repeated(raw_interactions, events["row"], numbering.same_triple(user, item, _times(events)))
+    again = again[keep[again]]
     keep[again] = False
-    broken = pl.concat([broken, _refused(events["row"], again, "duplicate")])
+    odd = _refused(events["row"], np.flatnonzero(unprintable), "unprintable_id")
+    broken = pl.concat([broken, odd, _refused(events["row"], again, "duplicate")])
     check_share("interactions", int(keep.sum()), broken["rule"], rules, _examples(raw_interactions, broken))
 
     catalogue, broken_items = _catalogue(raw_items, rules, kinds)
@@ -139,6 +151,13 @@ def _joined(parts: list[pl.Series], kind: pl.DataType) -> pl.Series:
     if parts[0].name in _OPTIONAL and all(part.dtype == pl.Null for part in parts[1:]):
         return pl.concat(part.cast(pl.Null) for part in parts)
     return pl.concat((part.cast(kind) for part in parts), rechunk=True)
+
+
+def _unprintable(ids: pl.Series) -> numbering.Mask:
+    """Which ids hold a control character; asked of each different id once."""
+    different = ids.unique()
+    odd = _codes(different.filter(different.cast(pl.String).str.contains(CONTROL)))
+    return np.isin(_codes(ids), odd) if len(odd) else np.zeros(len(ids), np.bool_)
 
 
 def _catalogue(

@@ -23,6 +23,7 @@ REASONS = {
     "missing_item": "the item is missing",
     "missing_timestamp": "the time is missing or cannot be read, though other rows have one",
     "bad_timestamp": "the time lies before 1970 or after 2100",
+    "unprintable_id": "the user or the item holds a line end, a NUL or another control character",
     "bad_rating": "the rating cannot be read",
     "rating_out_of_range": "the rating lies outside the range of the data set",
     "duplicate": "an earlier row says exactly the same",
@@ -33,6 +34,9 @@ REASONS = {
 """Name of each rule, and what it tells a person."""
 
 RULE = pl.Enum(list(REASONS))
+
+CONTROL = r"[\x00-\x1f\x7f]"
+"""What no id may hold: such an id is most often two lines that were read as one."""
 
 UNITS = {"ms": ("milliseconds", 10**3), "us": ("microseconds", 10**6), "ns": ("nanoseconds", 10**9)}
 """Units that times may be mapped in besides seconds, and how many of each a second has."""
@@ -80,7 +84,7 @@ def event_rules(rules: CleaningRules, *, timed: bool) -> dict[str, pl.Expr]:
 
 def item_rules() -> dict[str, pl.Expr]:
     """What holds for a row of ``RawItems`` that keeps each rule."""
-    return {"missing_item": _present("item_id")}
+    return {"missing_item": _present("item_id"), "unprintable_id": ~pl.col("item_id").str.contains(CONTROL)}
 
 
 def first_broken(rules: Mapping[str, pl.Expr]) -> pl.Expr:
