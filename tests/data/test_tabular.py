@@ -164,3 +164,60 @@ def test_an_unknown_key_in_the_mapping_is_refused_by_name(tmp_path):
     (tmp_path / "a.csv").write_text("user,item\nx,y\n")
     with pytest.raises(RequestError, match=r"mapping\.interactions\.costumer"):
         specify(tmp_path, "mine", source=tmp_path / "a.csv", mapping={"interactions": {"costumer": "c"}})
+
+
+HOSTILE = ["007", "1e5", "None", "nan", "null", "true", "🛒💄", "x" * 1_000, "a,b", 'say "hi"', "{}", "../..", "-0"]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".jsonl", ".json.gz", ".parquet"])
+def test_ids_are_text_whatever_they_look_like(tmp_path, kind):
+    table = pl.DataFrame({"user": HOSTILE, "item": HOSTILE[::-1]})
+    path = tmp_path / f"events{kind}"
+    if kind == ".parquet":
+        table.write_parquet(path)
+    elif kind == ".jsonl":
+        table.write_ndjson(path)
+    elif kind == ".json.gz":
+        path.write_bytes(gzip.compress(table.write_ndjson().encode()))
+    else:
+        table.write_csv(path, separator="\t" if kind == ".tsv" else ",")
+    source = open_source(specify(tmp_path / "storage", "mine", source=path))
+    source.check()
+    raw = source.interactions().collect()
+    assert raw["user_id"].to_list() == HOSTILE
+    assert raw["item_id"].to_list() == HOSTILE[::-1]
+    cleaned = clean(source.interactions(), source.items().lazy())
+    assert cleaned.rejected.is_empty()
+    assert cleaned.users["user_id"].to_list() == HOSTILE
+
+
+@pytest.mark.parametrize("broken", ["", '{"user": "b", "it', '{"user": {"no": "text"}, "item": "y"}'])
+def test_a_broken_line_of_json_costs_its_row_only_and_numbers_are_text(tmp_path, broken):
+    lines = ['{"user": 7, "item": "x", "t": 5, "r": 4.5}', broken, '{"user": 1.5, "item": true, "t": "6", "r": "3"}']
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+    mapping = {"interactions": {"timestamp": "t", "rating": "r"}}
+    source = open_source(specify(tmp_path, "mine", source=tmp_path / "events.jsonl", mapping=mapping))
+    source.check()
+    raw = source.interactions().collect()
+    RawInteractions.validate(raw)
+    assert raw.drop_nulls("user_id").select("user_id", "item_id", "timestamp", "rating").rows() == [
+        ("7", "x", 5, 4.5),
+        ("1.5", "true", 6, 3.0),
+    ]
+    assert len(raw) == (3 if broken else 2)
+
+
+def test_genres_of_json_lines_may_be_lists_or_text_of_one(tmp_path):
+    (tmp_path / "interactions.jsonl").write_text('{"user": "a", "item": "x"}\n')
+    items = ['{"item": "x", "g": ["one", 2, null]}', '{"item": "y", "g": "three"}', '{"item": "z"}', "{"]
+    (tmp_path / "items.jsonl").write_text("\n".join(items))
+    source = open_source(specify(tmp_path, "mine", source=tmp_path, mapping={"items": {"genres": "g"}}))
+    source.check()
+    assert source.items()["genres"].to_list() == [["one", "2"], ["three"], None, None]
+    RawItems.validate(source.items())
+
+
+def test_a_json_column_that_holds_objects_is_no_column(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"user": {"id": 1}, "item": "x"}\n')
+    with pytest.raises(SourceError, match="has no column 'user'"):
+        open_source(specify(tmp_path / "storage", "mine", source=tmp_path / "a.jsonl")).check()

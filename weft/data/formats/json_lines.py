@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,41 @@ def _decoded(lines: pl.Series, schema: pl.Struct) -> pl.Series:
         return lines.str.json_decode(schema)
     except PolarsError:  # a line of this batch is broken: one after the other, which takes ten times as long
         found = [parsed(line) for line in lines]
-        columns = [
-            pl.Series(field.name, [_plain(each.get(field.name)) for each in found], dtype=pl.String).cast(
-                field.dtype, strict=False
-            )
-            for field in schema.fields
-        ]
+        columns = [_column(field, [each.get(field.name) for each in found]) for field in schema.fields]
         return pl.DataFrame(columns).to_struct(lines.name)
 
 
+def _column(field: pl.Field, values: list[Any]) -> pl.Series:
+    if field.dtype == pl.List(pl.String):
+        lists = [None if each is None else [each] if not isinstance(each, list) else each for each in values]
+        return pl.Series(
+            field.name, [each and [_plain(one) for one in each] for each in lists], dtype=pl.List(pl.String)
+        )
+    return pl.Series(field.name, [_plain(each) for each in values], dtype=pl.String).cast(field.dtype, strict=False)
+
+
 def _plain(value: Any) -> str | None:
-    """A text or number as text; a whole number that is written 5.0 as 5."""
+    """A text, number or truth value as the text that Polars makes of it: 5.0 is 5."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value) if isinstance(value, str | int | float) else None
+
+
+def fields_of(path: Path, lines: int = 10_000) -> dict[str, pl.DataType]:
+    """The fields of the first objects of a file: lists of text, or text, also where a number is written.
+
+    Objects inside objects are no columns and are left out.
+    """
+    fields: dict[str, pl.DataType] = {}
+    for each in islice(objects(path), lines):
+        for name, value in each.items():
+            if isinstance(value, list):
+                fields[name] = pl.List(pl.String)
+            elif not isinstance(value, dict):
+                fields.setdefault(name, pl.String())
+    return fields
 
 
 def objects(path: Path) -> Iterator[dict[str, Any]]:

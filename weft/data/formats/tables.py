@@ -9,21 +9,24 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from weft.data.archives import check_gzip, need_file
-from weft.data.mapping import TABLE_ENDINGS, ColumnMapping
+from weft.data.formats import json_lines
+from weft.data.mapping import JSON_ENDINGS, TABLE_ENDINGS, ColumnMapping
 from weft.errors import SourceError
 from weft.schemas import RawItems
 
 
 def scan(path: Path, mapping: ColumnMapping) -> pl.LazyFrame:
-    """The file as it is; every CSV field is text, so that ids keep their leading zeros."""
-    by_length = sorted(TABLE_ENDINGS, key=len, reverse=True)
-    kind = next((ending for ending in by_length if path.name.lower().endswith(ending)), None)
-    if kind is None:
-        raise SourceError(f"{path} is of an unknown kind", f"give one of {', '.join(TABLE_ENDINGS)}")
+    """The file as it is; every field of CSV and JSON is text, so that ids keep their leading zeros.
+
+    Of JSON lines, only the columns that the mapping names.
+    """
+    kind = _kind(path)
     if kind == ".parquet":
         return pl.scan_parquet(path)
-    if kind.startswith((".json", ".ndjson")):
-        return pl.scan_ndjson(path, infer_schema_length=10_000, ignore_errors=True)
+    if kind in JSON_ENDINGS:
+        mapped = {*mapping.interactions.named().values(), *mapping.items.named("file").values()}
+        fields = json_lines.fields_of(path)
+        return json_lines.scan(path, {name: kind for name, kind in fields.items() if name in mapped})
     return pl.scan_csv(
         path,
         separator="\t" if kind.startswith(".tsv") else mapping.separator,
@@ -32,6 +35,14 @@ def scan(path: Path, mapping: ColumnMapping) -> pl.LazyFrame:
         encoding="utf8-lossy",
         truncate_ragged_lines=True,
     )
+
+
+def _kind(path: Path) -> str:
+    by_length = sorted(TABLE_ENDINGS, key=len, reverse=True)
+    kind = next((ending for ending in by_length if path.name.lower().endswith(ending)), None)
+    if kind is None:
+        raise SourceError(f"{path} is of an unknown kind", f"give one of {', '.join(TABLE_ENDINGS)}")
+    return kind
 
 
 def check(path: Path, mapping: ColumnMapping, columns: dict[str, str], kind: str) -> None:
@@ -48,18 +59,26 @@ def check(path: Path, mapping: ColumnMapping, columns: dict[str, str], kind: str
     """
     check_gzip(need_file(path))
     try:
-        head = scan(path, mapping).head(1).collect()
+        _look(path, mapping, columns, kind)
     except PolarsError as error:
         first = str(error).splitlines()[0]
         raise SourceError(f"{path} cannot be read: {first}", f"give one of {', '.join(TABLE_ENDINGS)}") from error
+
+
+def _look(path: Path, mapping: ColumnMapping, columns: dict[str, str], kind: str) -> None:
+    if _kind(path) in JSON_ENDINGS:
+        names = list(json_lines.fields_of(path))
+        if not names:
+            raise SourceError(f"{path} holds no JSON objects", "write one object per line")
+    else:
+        names = scan(path, mapping).collect_schema().names()
     for ours, theirs in columns.items():
-        if theirs not in head.columns:
+        if theirs not in names:
             raise SourceError(
                 f"{path} has no column {theirs!r} (for {ours})",
-                f"its columns are {', '.join(head.columns[:12])}; "
-                f"name the right one under '{kind}.{ours}' in the mapping",
+                f"its columns are {', '.join(names[:12])}; name the right one under '{kind}.{ours}' in the mapping",
             )
-    if head.is_empty():
+    if scan(path, mapping).head(1).collect().is_empty():
         raise SourceError(f"{path} has no rows", "get the file again")
 
 
@@ -80,7 +99,7 @@ def items(path: Path | None, mapping: ColumnMapping) -> pl.DataFrame:
     if "genres" not in named:
         genres = pl.lit(None, pl.List(pl.String))
     elif isinstance(types[named["genres"]], pl.List):
-        genres = pl.col(named["genres"]).cast(pl.List(pl.String))
+        genres = pl.col(named["genres"]).cast(pl.List(pl.String)).list.drop_nulls()
     else:
         names = stated("genres").str.split(mapping.genre_separator)
         genres = names.list.eval(pl.element().str.strip_chars()).list.filter(pl.element() != "")
