@@ -9,6 +9,7 @@ from typing import Protocol
 
 import polars as pl
 import pooch
+from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
 from weft.data.archives import check_checksum, need_file, open_archive
@@ -99,7 +100,13 @@ class FileSource:
 
     def interactions(self) -> pl.LazyFrame:
         """All events of the file."""
-        return self._tables.interactions()
+        try:
+            return self._tables.interactions()
+        except PolarsError as error:  # a reader looks at the file before it promises to read all of it
+            raise SourceError(
+                f"{self._spec.source} cannot be read: {str(error).splitlines()[0][:300]}",
+                "correct the file (a CSV: a quote that is never closed? set mapping.quote to null if none is one)",
+            ) from error
 
     def items(self) -> pl.DataFrame:
         """All items of the file, each with the name of its picture."""
