@@ -94,8 +94,9 @@ class Tabular:
         if isinstance(types[column], pl.Datetime | pl.Date):
             return value.cast(pl.Datetime("us")).dt.epoch("s")
         if how == "auto":
-            first = table.select(value.drop_nulls().first().cast(pl.String)).collect().item()
-            how = "s" if first is None or _is_number(first) else "iso"
+            stated = table.select(value.cast(pl.String)).drop_nulls().head(1)
+            first = stated.collect(engine="streaming").to_series()  # which stops reading at the first time
+            how = "s" if first.is_empty() or _is_number(first[0]) else "iso"
         if how in _UNITS:
             return (value.cast(pl.Float64, strict=False) / _UNITS[how]).floor().cast(pl.Int64, strict=False)
         if how == "iso":
