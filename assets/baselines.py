@@ -1,4 +1,7 @@
-"""The assets of every registered model: its weights, its training history, its rankings; and the oracle's rankings.
+"""The assets of every registered model: its weights, its training history, its outcomes; and the oracle's outcomes.
+
+An outcome is rankings under a ranking protocol and scored pairs under a pointwise one; each stage leaves the cells of
+the other kind alone.
 
 A model that is added to the registry appears here by itself. The work is in ``fitting.py``. The GPU is held for the
 fit alone: ranking loads the model back from its table, as anybody could.
@@ -93,7 +96,6 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
         io_manager: dg.ResourceParam[ParquetStorage],
     ) -> Iterator[dg.Output[Any]]:
         store, dataset = io_manager.store, context.partition_key
-        settings = settings_of(entry, dataset, config)
         wanted, fitted, works = cells.of(dataset), {}, []
         with fitting.alone(store, asset, wanted, context.run_id):
             for cell in wanted:
@@ -101,6 +103,7 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
                 if missing := fitting.lacks(entry, given):
                     context.log.warning("%s needs %s and %s has none: nothing is fitted", entry.name, missing, dataset)
                     continue
+                settings = settings_of(entry, dataset, config, cell.protocol)
                 device = accelerator.name() if iterated else "cpu"
                 computes = device, accelerator.precision
                 work = fitting.work_folder(
@@ -142,7 +145,7 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
         store = io_manager.store
         made: Leaves = {}
         frames = {}
-        for cell in cells.of(context.partition_key):
+        for cell in _of_kind("ranking", cells, context.partition_key):
             given = material(store, cells, cell, drawn=True)
             if missing := fitting.lacks(entry, given):
                 context.log.warning("%s needs %s and %s has none: nothing is ranked", entry.name, missing, cell.path)
@@ -153,6 +156,48 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
         return dg.Output(made, metadata=shown.of_rankings(frames))
 
     return rankings
+
+
+def _scored_pairs(entry: Entry) -> dg.AssetsDefinition:
+    """The stage that scores labelled pairs with one fitted model on every wanted cell."""
+
+    @dg.asset(
+        key=[entry.group, f"{entry.name}_scored_pairs"],
+        group_name=entry.group,
+        description=f"Scores by {entry.name} of the labelled pairs of validation and test, under pointwise protocols.",
+        deps=[dg.AssetKey([entry.group, entry.name]), SPLITS, *SIZES],
+        partitions_def=DATASETS,
+        kinds={"parquet", "torch"},
+        code_version=CODE_VERSION,
+        tags={SYSTEM_TAG: entry.name},
+    )
+    def scored_pairs(
+        context: dg.AssetExecutionContext,
+        cells: Cells,
+        accelerator: Accelerator,
+        io_manager: dg.ResourceParam[ParquetStorage],
+    ) -> dg.Output[Leaves]:
+        store = io_manager.store
+        made: Leaves = {}
+        frames = {}
+        for cell in _of_kind("pointwise", cells, context.partition_key):
+            given = material(store, cells, cell)
+            if missing := fitting.lacks(entry, given):
+                context.log.warning("%s needs %s and %s has none: nothing is scored", entry.name, missing, cell.path)
+                continue
+            model, attributes = fitting.load(entry, store, cell, accelerator)
+            started = time.monotonic()
+            frames[cell] = fitting.score_pairs(model.score_pairs, entry.name, given)
+            seconds = f"{time.monotonic() - started:.2f}"
+            made[cell] = Table(frames[cell], {**attributes, **given.attributes, "seconds_score": seconds})
+        return dg.Output(made, metadata=shown.of_scored_pairs(frames))
+
+    return scored_pairs
+
+
+def _of_kind(kind: str, cells: Cells, dataset: str) -> list[Cell]:
+    """The wanted cells under ranking or under pointwise protocols."""
+    return [cell for cell in cells.of(dataset) if cells.rule(cell).kind == kind]
 
 
 def _ranked(
@@ -208,31 +253,71 @@ def oracle_rankings(
     context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
 ) -> Leaves:
     """Scores with the truth; makes nothing where there is none."""
-    store, data = io_manager.store, Cell(context.partition_key)
-    truth = store.read("interactions.truth", data)
-    if truth.is_empty():
-        context.log.warning("%s has no planted truth: the oracle ranks nothing", data.dataset)
-        return {}
-    oracle = Oracle(truth, store.read("interactions.users", data), store.read("interactions.items", data))
+    store, dataset = io_manager.store, context.partition_key
     made: Leaves = {}
-    for cell in cells.of(data.dataset):
+    oracle = _oracle(store, dataset, context)
+    if oracle is None:
+        return made
+    for cell in _of_kind("ranking", cells, dataset):
         given = material(store, cells, cell, drawn=True)
         if given.protocol.grouped_by == "session":
             context.log.warning("the oracle knows users and %s asks for nobody: it ranks nothing", cell.protocol)
             continue
         table, seconds = _ranked(oracle.score, "oracle", given, context)
-        attributes = {
-            "system": "oracle",
-            **given.attributes,
-            "config_digest": fitting.digest({}),
-            "device": "cpu",
-            "seconds_fit": "0",
-            "seconds_score": seconds,
-            "parameters": "0",
-        }
-        made[cell] = Table(table, attributes)
+        made[cell] = Table(table, _of_oracle(given, seconds))
     return made
+
+
+@dg.asset(
+    key=["baselines", "oracle_scored_pairs"],
+    group_name="baselines",
+    description="Labelled pairs scored by the planted liking of a simulated data set: what nobody can beat.",
+    deps=[dg.AssetKey(["interactions", "truth"]), SPLITS, *SIZES],
+    partitions_def=DATASETS,
+    kinds={"parquet"},
+    code_version=CODE_VERSION,
+    tags={SYSTEM_TAG: "oracle"},
+)
+def oracle_scored_pairs(
+    context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
+) -> Leaves:
+    """Scores with the lasting taste that the ratings are drawn from; makes nothing where there is no truth."""
+    store, dataset = io_manager.store, context.partition_key
+    made: Leaves = {}
+    oracle = _oracle(store, dataset, context)
+    if oracle is None:
+        return made
+    for cell in _of_kind("pointwise", cells, dataset):
+        given = material(store, cells, cell)
+        started = time.monotonic()
+        table = fitting.score_pairs(oracle.liking, "oracle", given)
+        made[cell] = Table(table, _of_oracle(given, f"{time.monotonic() - started:.2f}"))
+    return made
+
+
+def _oracle(store: ArtifactStore, dataset: str, context: dg.AssetExecutionContext) -> Oracle | None:
+    """The oracle of a simulated data set; None, and a warning, where no truth is planted."""
+    data = Cell(dataset)
+    truth = store.read("interactions.truth", data)
+    if truth.is_empty():
+        context.log.warning("%s has no planted truth: the oracle scores nothing", dataset)
+        return None
+    return Oracle(truth, store.read("interactions.users", data), store.read("interactions.items", data))
+
+
+def _of_oracle(given: Material, seconds: str) -> fitting.Attributes:
+    """What the footer of an outcome of the oracle says."""
+    return {
+        "system": "oracle",
+        **given.attributes,
+        "config_digest": fitting.digest({}),
+        "device": "cpu",
+        "seconds_fit": "0",
+        "seconds_score": seconds,
+        "parameters": "0",
+    }
 
 
 FITS = [_fit(entry) for entry in MODELS.values()]
 RANKINGS = [_rankings(entry) for entry in MODELS.values()]
+SCORED_PAIRS = [_scored_pairs(entry) for entry in MODELS.values()]

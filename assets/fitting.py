@@ -26,7 +26,8 @@ from resources.locks import locked
 from weft.cells import Cell
 from weft.data.sequences import Events, Queries
 from weft.errors import WeftError
-from weft.evaluation.protocols import Protocol, seen_in_training, tied_time
+from weft.evaluation import pairs
+from weft.evaluation.protocols import Protocol, seen_in_training, tied_time, warm_pairs
 from weft.models.registry import Entry
 from weft.models.settings import ModelSettings
 from weft.progress import Progress
@@ -34,10 +35,13 @@ from weft.schemas import TrainingHistory
 from weft.training.runtime import Runtime
 
 if TYPE_CHECKING:
+    from weft.evaluation.pairs import PairScorer
     from weft.evaluation.ranking import Scorer
     from weft.models.base import Model
 
 Attributes = dict[str, str]
+
+HELD: tuple[Literal["validation"], Literal["test"]] = ("validation", "test")
 
 _CARRIED = (
     "system", "protocol_digest", "splits_digest", "n_items", "config_digest", "settings", "device", "seconds_fit",
@@ -82,8 +86,8 @@ class Material:
 
     @property
     def histories(self) -> Queries:
-        """One query per user with a training event: what comes after all of them?"""
-        events = self.events
+        """One query per user with a (liked) training event: what comes after all of them?"""
+        events = self.events.positives
         users = np.unique(events.user)
         counts = np.diff(events.offsets)[users]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -187,7 +191,6 @@ def rank(score: "Scorer", system: str, material: Material, progress: Progress) -
     from weft.evaluation import ranking  # noqa: PLC0415 - imports torch
 
     warm = seen_in_training(material.events)
-    splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
     return pl.concat(
         ranking.rank(
             score,
@@ -197,8 +200,15 @@ def rank(score: "Scorer", system: str, material: Material, progress: Progress) -
             tied_time=tied_time(material.splits, split),
             progress=progress,
         )
-        for split in splits
+        for split in HELD
     )
+
+
+def score_pairs(scorer: "PairScorer", system: str, material: Material) -> pl.DataFrame:
+    """Scores of the labelled pairs of validation and test of one cell (schema ``ScoredPairs``)."""
+    rule, events = material.protocol, material.events
+    tasks = [rule.task(material.splits, split, material.n_items) for split in HELD]
+    return pl.concat(pairs.scored_pairs(scorer, task, system=system, warm=warm_pairs(events, task)) for task in tasks)
 
 
 def item_embeddings(model: "Model") -> pl.DataFrame:

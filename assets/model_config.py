@@ -30,13 +30,13 @@ def config_class(entry: Entry) -> type[ModelConfig]:
     return create_model(f"{_camel(entry.name)}Config", __base__=ModelConfig, **fields)
 
 
-def settings_of(entry: Entry, dataset: str, config: ModelConfig) -> ModelSettings:
-    """The settings that ``config`` means for ``dataset``; out of bounds is refused here.
+def settings_of(entry: Entry, dataset: str, config: ModelConfig, protocol: str | None = None) -> ModelSettings:
+    """The settings that ``config`` means for ``dataset`` under ``protocol``; out of bounds is refused here.
 
     Raises:
         RequestError: If a value is out of bounds.
     """
-    return resolve(entry.settings, entry.name, dataset, config.overrides())
+    return resolve(entry.settings, entry.name, dataset, config.overrides(), protocol)
 
 
 def _type(model: str, name: str, field: FieldInfo) -> Any:

@@ -23,8 +23,10 @@ from weft.evaluation.measuring import Catalogue
 from weft.evaluation.tables import Outcome
 from weft.models.registry import MODELS
 
-ORACLE = dg.AssetKey(["baselines", "oracle_rankings"])
-OUTCOMES = [ORACLE, *(dg.AssetKey([entry.group, f"{entry.name}_rankings"]) for entry in MODELS.values())]
+MAKERS = [("baselines", "oracle"), *((entry.group, entry.name) for entry in MODELS.values())]
+OUTCOMES = [
+    dg.AssetKey([group, f"{name}_{outcome}"]) for group, name in MAKERS for outcome in ("rankings", "scored_pairs")
+]
 BASELINES = [entry.name for entry in MODELS.values() if entry.group == "baselines"]
 
 

@@ -24,7 +24,9 @@ BEST = "best"
 class ServingConfig(dg.Config):
     """What to serve."""
 
-    system: str = Field(BEST, description="A model's name, or best: the highest NDCG@10 on validation.")
+    system: str = Field(
+        BEST, description="A model's name, or best: the highest NDCG@10 on validation, UAUC under pointwise protocols."
+    )
     n: int = Field(20, ge=1, le=1000, description="Items per user.")
 
 
@@ -59,13 +61,14 @@ def recommendations(
         store.read("interactions.users", data),
         store.read("interactions.items", data),
         config.n,
-        LogProgress(context.log.info, interval=5.0),
+        liked=cells.rule(cell).liked,
+        progress=LogProgress(context.log.info, interval=5.0),
     )
     return Table(frame, attributes)
 
 
 def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tuple[str, Cell]:
-    """The fit to serve: of the wanted systems, the one with the highest NDCG@10 on validation under the headline.
+    """The fit to serve: of the wanted systems, the best on validation under the headline, by NDCG@10 or UAUC.
 
     Data without a validation part are served by the system that stands last in the registry, never by a figure of the
     test. A fit whose splits have changed since counts no longer: its figures are about yesterday's data.
@@ -79,7 +82,7 @@ def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tup
     figures = (
         store.read("reports.metrics", Cell(dataset))
         .filter(pl.col("system").is_in(wanted), pl.col("protocol").is_in(protocols))
-        .filter(metric="ndcg", k=10, slice="all")
+        .filter(((pl.col("metric") == "ndcg") & (pl.col("k") == 10)) | (pl.col("metric") == "uauc"), slice="all")
         .with_columns(
             preference=pl.col("protocol").replace_strict(dict(zip(protocols, range(len(protocols)), strict=True))),
             value=pl.when(pl.col("split") == "validation").then("value"),

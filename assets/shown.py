@@ -39,6 +39,18 @@ def of_rankings(tables: Mapping[Cell, pl.DataFrame]) -> dict:
     return {key: value for key, value in metadata.items() if value is not None}
 
 
+def of_scored_pairs(tables: Mapping[Cell, pl.DataFrame]) -> dict:
+    """AUC on validation, and the pairs that were scored."""
+    metadata: dict = {}
+    for cell, table in tables.items():
+        held = table.filter(pl.col("split") == "validation")
+        score = held["score"].fill_null(-np.inf).cast(pl.Float64).to_numpy()
+        value = float(metrics.auc(held["label"].to_numpy(), score)[0])
+        metadata[f"validation AUC{_short(cell)}"] = None if np.isnan(value) else value
+        metadata[f"pairs{_short(cell)}"] = len(table)
+    return {key: value for key, value in metadata.items() if value is not None}
+
+
 def _ndcg(table: pl.DataFrame) -> float | None:
     return None if table.is_empty() else float(metrics.ndcg(metrics.mid_ranks(table), 10).mean())
 

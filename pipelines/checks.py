@@ -19,6 +19,7 @@ from weft.models.registry import MODELS
 
 SPLITS = dg.AssetKey(["interactions", "splits"])
 RANKINGS = [dg.AssetKey([entry.group, f"{entry.name}_rankings"]) for entry in MODELS.values()]
+SCORED_PAIRS = [dg.AssetKey([entry.group, f"{entry.name}_scored_pairs"]) for entry in MODELS.values()]
 RECOMMENDATIONS = dg.AssetKey(["serving", "recommendations"])
 
 _PARTS = ("train", "validation", "test")
@@ -119,11 +120,11 @@ def _emptiness(splits: pl.DataFrame) -> Finding | None:
     return Finding(f"nothing in {empty[0]}: {without}", stops=False)
 
 
-def _coverage(key: dg.AssetKey) -> dg.AssetChecksDefinition:
-    """Every target of the protocol is ranked once."""
+def _coverage(key: dg.AssetKey, name: str, kind: str, column: str) -> dg.AssetChecksDefinition:
+    """Every target of the protocols of one kind has one row; ``column`` of the outcome holds the target's row."""
 
     @dg.multi_asset_check(
-        specs=[_spec("every_target_is_ranked", key, "One row per target of the validation and the test split.")],
+        specs=[_spec(name, key, "One row per target of the validation and the test split.")],
         name=f"{'__'.join(key.path)}_coverage",
     )
     def coverage(
@@ -135,13 +136,15 @@ def _coverage(key: dg.AssetKey) -> dg.AssetChecksDefinition:
             if not store.exists(".".join(key.path), cell):  # its step has said why, for example for want of timestamps
                 return Finding("was not made", stops=False)
             splits = store.scan("interactions.splits", cell.of_protocol())
-            asked = splits.filter("target").select(pl.col("split").cast(pl.String), query="row").collect()
-            ranked = store.read(".".join(key.path), cell).select(pl.col("split").cast(pl.String), "query")
-            lacking = asked.join(ranked, on=["split", "query"], how="anti").height
-            return _count(lacking + len(ranked) - ranked.n_unique())
+            asked = (
+                splits.filter("target").select(pl.col("split").cast(pl.String), pl.col("row").alias(column)).collect()
+            )
+            answered = store.read(".".join(key.path), cell).select(pl.col("split").cast(pl.String), column)
+            lacking = asked.join(answered, on=["split", column], how="anti").height
+            return _count(lacking + len(answered) - answered.n_unique())
 
-        ranked = [cell for cell in cells.of(context.partition_key) if cells.rule(cell).kind == "ranking"]
-        yield _result("every_target_is_ranked", key, {cell: look(cell) for cell in ranked})
+        wanted = [cell for cell in cells.of(context.partition_key) if cells.rule(cell).kind == kind]
+        yield _result(name, key, {cell: look(cell) for cell in wanted})
 
     return coverage
 
@@ -187,4 +190,9 @@ def _result(name: str, key: dg.AssetKey, found: Mapping[Cell, Finding | None], *
     )
 
 
-CHECKS = [splits_checks, *(_coverage(key) for key in RANKINGS), every_user_is_served]
+CHECKS = [
+    splits_checks,
+    *(_coverage(key, "every_target_is_ranked", "ranking", "query") for key in RANKINGS),
+    *(_coverage(key, "every_pair_is_scored", "pointwise", "row") for key in SCORED_PAIRS),
+    every_user_is_served,
+]

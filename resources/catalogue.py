@@ -38,10 +38,14 @@ _TYPES = {pl.Int64: "BIGINT", pl.Int32: "INTEGER", pl.Float64: "DOUBLE", pl.Floa
           pl.Binary: "BLOB", pl.String: "VARCHAR"}  # fmt: skip
 
 
+_PARTS = ("", "_history", "_rankings", "_scored_pairs")
+"""What a model makes, by the ending of the asset's name."""
+
+
 def known_assets() -> list[str]:
     """Every asset that has a schema, made or not."""
     named = [asset for asset in SCHEMAS if "*" not in asset]
-    models = [f"{e.group}.{e.name}{part}" for e in MODELS.values() for part in ("", "_history", "_rankings")]
+    models = [f"{e.group}.{e.name}{part}" for e in MODELS.values() for part in _PARTS]
     return sorted({*named, *models, "behaviour.item_embeddings", "behaviour.user_embeddings"})
 
 

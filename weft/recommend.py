@@ -5,6 +5,8 @@ A user without a history gets what was popular lately; user 0 stands for everybo
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 import torch
@@ -45,6 +47,7 @@ def recommend(
     users: pl.DataFrame,
     items: pl.DataFrame,
     n: int,
+    liked: pl.Expr | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
     """The best ``n`` unseen items of every user.
@@ -56,6 +59,7 @@ def recommend(
         users: Schema ``Users``.
         items: Schema ``Items``; every item that anybody took may be recommended.
         n: Items per user; fewer where a user has seen nearly everything.
+        liked: Which interactions the model reads as history; None: all. Whatever was taken is not offered again.
         progress: Who watches.
 
     Returns:
@@ -67,13 +71,14 @@ def recommend(
     """
     if interactions.is_empty():
         raise RequestError("there are no interactions to recommend from", "run interactions.interactions first")
-    queries = histories(interactions, len(users))
+    taken = histories(interactions, len(users))
+    queries = taken if liked is None else histories(interactions.filter(liked), len(users))
     candidates = np.zeros(len(items) + 1, np.bool_)
-    candidates[queries.items] = True
-    known = np.flatnonzero(queries.lengths > 0)
-    cold = np.flatnonzero(queries.lengths == 0)
+    candidates[taken.items] = True
+    known = np.flatnonzero(taken.lengths > 0)
+    cold = np.flatnonzero(taken.lengths == 0)
     best, values = np.zeros((len(queries), n), np.int32), np.full((len(queries), n), -np.inf, np.float32)
-    best[known], values[known] = top_k(score, queries.take(known), n, candidates=candidates)
+    best[known], values[known] = top_k(partial(_untaken, score, taken), queries.take(known), n, candidates=candidates)
     best[cold], values[cold] = _popular_lately(interactions, len(items), n)
     reason = _evidence(score, queries, best, progress or NoProgress())
 
@@ -98,6 +103,16 @@ def recommend(
     )
     _verify(cells, interactions, users)
     return Recommendations.cast(cells)
+
+
+def _untaken(score: Scorer, taken: Queries, queries: Queries) -> torch.Tensor:
+    """Scores of ``queries``, -inf for what their users took; ``taken`` holds one history per user, from 0."""
+    scores = score(queries).clone()
+    own = taken.take(queries.query)
+    row = np.repeat(np.arange(len(own)), own.lengths)
+    index = np.stack([row, own.items])
+    scores[tuple(torch.from_numpy(index).to(scores.device))] = -torch.inf
+    return scores
 
 
 def _verify(served: pl.DataFrame, interactions: pl.DataFrame, users: pl.DataFrame) -> None:

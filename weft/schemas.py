@@ -156,7 +156,8 @@ class TrainingHistory(dy.Schema):
 
     epoch = dy.Int32(primary_key=True, min=1)
     loss = dy.Float64()
-    validation_ndcg = dy.Float64(nullable=True)  # NDCG@10, null where not evaluated
+    validation = dy.Float64(nullable=True)  # of the metric that picks the epoch; null where not evaluated
+    metric = dy.String(nullable=True)  # its name: ndcg@10, uauc, auc; null without validation
     learning_rate = dy.Float64()
     best = dy.Bool()
 

@@ -44,16 +44,9 @@ def test_the_training_loss_is_the_cross_entropy_of_the_states_that_answer_querie
     torch.testing.assert_close(loss, expected)
 
 
-def test_the_binary_loss_uses_labels_where_there_are_any() -> None:
-    module = _module(loss="binary")
-    inputs, targets = torch.tensor([[3], [5]]), torch.tensor([[5], [7]])
-    states = module.encode(inputs, torch.tensor([1, 1]))
-    logits = (states * module.items.weight[[5, 7]]).sum(1)
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor([1.0, 0.0]))
-    torch.testing.assert_close(module(inputs, targets, torch.tensor([[1.0], [0.0]])), expected)
-
-
-@pytest.mark.parametrize("settings", [{"loss": "binary"}, {"loss": "sampled_softmax", "negatives": 4}])
+@pytest.mark.parametrize(
+    "settings", [{"loss": "binary"}, {"item_bias": True}, {"loss": "sampled_softmax", "negatives": 4}]
+)
 def test_every_loss_learns_a_cycle(settings: dict) -> None:
     users = np.repeat(np.arange(1, 61), 6).astype(np.int32)
     items = (np.arange(360) % 6 + np.repeat(np.arange(60), 6)) % 9 + 1
@@ -78,5 +71,7 @@ def test_scores_of_pairs_are_the_scores_of_the_catalogue_and_padding_is_never_re
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValidationError, match="must divide"):
         SASRecSettings(width=10, heads=3)
-    with pytest.raises(ValidationError, match="needs negatives"):
+    with pytest.raises(ValidationError, match="needs negatives of at least 1"):
         SASRecSettings(loss="sampled_softmax")
+    with pytest.raises(ValidationError, match="needs negatives=0"):
+        SASRecSettings(negatives=4)

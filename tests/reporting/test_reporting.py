@@ -64,7 +64,7 @@ def comparison(a: str, b: str, delta: float, **rest) -> dict:
 HISTORY = table(
     TrainingHistory,
     [
-        {"epoch": k, "loss": 5.0 / k, "validation_ndcg": None if k == 2 else 0.01 * k, "best": k == 3}
+        {"epoch": k, "loss": 5.0 / k, "validation": None if k == 2 else 0.01 * k, "metric": "ndcg@10", "best": k == 3}
         for k in range(1, 5)
     ],
 )
@@ -217,7 +217,7 @@ def test_a_report_without_anything_to_show_is_still_a_page() -> None:
     [
         plots.whiskers(leaderboard("a<b>&", "oracle")),
         plots.curves(HISTORY),
-        plots.curves(HISTORY.head(1).with_columns(validation_ndcg=pl.lit(None, pl.Float64))),
+        plots.curves(HISTORY.head(1).with_columns(validation=pl.lit(None, pl.Float64))),
         plots.rank_histogram({"sasrec": np.array([1, 1.5, 30, 500.0]), "empty": np.array([])}),
         plots.events_per_user(np.array([1, 1, 2, 500])),
         plots.events_per_user(np.array([7, 7])),

@@ -41,17 +41,18 @@ class Points:
             yield (x, 2 * x), 2
 
 
-def _fit(module: nn.Module, validate=None, work: Path | None = None, points=None, **settings) -> pl.DataFrame:
+def _fit(module: nn.Module, measure=None, work: Path | None = None, points=None, **settings) -> pl.DataFrame:
     settings = FitSettings(**{"epochs": 6, "patience": 0, "learning_rate": 0.05, **settings})
     runtime = Runtime(device="cpu", work=work)
-    return loop.fit(module, points or Points(), settings, runtime, validate, loop.open_fabric(runtime))
+    validation = loop.Validation("ndcg@10", measure) if measure else None
+    return loop.fit(module, points or Points(), settings, runtime, validation, loop.open_fabric(runtime))
 
 
 def test_the_loss_falls_and_without_validation_the_last_epoch_is_kept() -> None:
     history = _fit(Line())
     assert history["loss"].is_sorted(descending=True)
     assert history["best"].to_list() == [False] * 5 + [True]
-    assert history["validation_ndcg"].null_count() == 6
+    assert history["validation"].null_count() == 6
 
 
 def test_the_weights_of_the_best_epoch_are_kept_and_patience_stops_the_fit() -> None:
@@ -64,6 +65,8 @@ def test_the_weights_of_the_best_epoch_are_kept_and_patience_stops_the_fit() -> 
     history = _fit(module, validate, patience=2)
     assert history["epoch"].to_list() == [1, 2, 3, 4]
     assert history.filter("best")["epoch"].to_list() == [2]
+    assert history["validation"].to_list() == [0.1, 0.3, 0.2, 0.25]
+    assert history["metric"].to_list() == ["ndcg@10"] * 4
     assert module.slope.item() == slopes[1]
 
 
@@ -105,7 +108,7 @@ class Slow(Points):
             yield batch
 
 module = Line()
-history = _fit(module, work=Path(sys.argv[1]), points=Slow(), validate=lambda: module.slope.item())
+history = _fit(module, work=Path(sys.argv[1]), points=Slow(), measure=lambda: module.slope.item())
 save_file(dict(module.state_dict()), sys.argv[2])
 history.write_parquet(sys.argv[2] + ".parquet")
 """
@@ -135,6 +138,6 @@ def test_a_fit_killed_after_an_epoch_goes_on_and_ends_with_the_weights_of_an_unb
     subprocess.run([*command, "fast"], check=True, env=environment)
 
     unbroken = Line()
-    history = _fit(unbroken, validate=unbroken.slope.item)
+    history = _fit(unbroken, measure=unbroken.slope.item)
     assert torch.equal(load_file(tmp_path / "end")["slope"], unbroken.slope)
     assert pl.read_parquet(tmp_path / "end.parquet").equals(history)

@@ -6,7 +6,7 @@ Item ids are contiguous from 1; 0 is padding and never a real item. Order inside
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,15 @@ class Events:
     def offsets(self) -> NDArray[np.int64]:
         """int64 [n_users + 2]: events of user u are ``offsets[u]:offsets[u + 1]`` (user 0 does not exist)."""
         return np.searchsorted(self.user, np.arange(self.n_users + 2)).astype(np.int64)
+
+    @property
+    def positives(self) -> Events:
+        """The events that were liked, without labels; all of them where existing is being positive."""
+        if self.label is None:
+            return self
+        liked = self.label > 0
+        moments = None if self.timestamp is None else self.timestamp[liked]
+        return replace(self, user=self.user[liked], item=self.item[liked], timestamp=moments, label=None)
 
 
 @dataclass(frozen=True)

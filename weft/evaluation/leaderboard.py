@@ -60,14 +60,14 @@ def leaderboard_markdown(board: pl.DataFrame, baselines: Iterable[str] = ()) -> 
     """The board for people, as a Markdown table; names are escaped, baselines are marked."""
     known = set(baselines)
     lines = [
-        "| protocol | place | system | variant | metric | value (95 %) | HR@10 | MRR | coverage@10 | n |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| protocol | place | system | variant | metric | value (95 %) | HR@10 | MRR | coverage@10 | UAUC | n |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in board.iter_rows(named=True):
         name = _escaped(row["system"]) + (" (baseline)" if row["system"] in known else "")
         value = f"{_shown(row['value'])} ({_shown(row['ci_low'])} to {_shown(row['ci_high'])})"
         cells = [_escaped(row["protocol"]), row["place"], name, _escaped(row["variant"]), row["metric"], value]
-        cells += [_shown(row[column]) for column in ("hr_10", "mrr", "coverage_10")] + [row["n"]]
+        cells += [_shown(row[column]) for column in ("hr_10", "mrr", "coverage_10", "uauc")] + [row["n"]]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

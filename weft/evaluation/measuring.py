@@ -60,8 +60,8 @@ def measure(frame: pl.DataFrame, catalogue: Catalogue | None = None) -> Measured
     """All figures of one split of an outcome, for all its rows and for warm and cold ones apart.
 
     Args:
-        frame: Rows of ``Rankings`` or ``ScoredPairs`` of one split. Warm is a row whose item occurs in training and,
-            in a ranking, whose history is not empty.
+        frame: Rows of ``Rankings`` or ``ScoredPairs`` of one split. Warm is in a ranking a row whose item occurs
+            in training and whose history is not empty, and among pairs a row whose user and item both do.
         catalogue: Adds the popularity of what is recommended.
     """
     return _measure_pairs(frame) if "label" in frame.columns else _measure_rankings(frame, catalogue)

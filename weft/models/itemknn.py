@@ -31,8 +31,9 @@ class ItemKNN(Model[ItemKNNSettings]):
     """float32 [n_items + 1, n_items + 1], history item by candidate, at most ``neighbours`` entries per candidate."""
 
     def fit(self, train: Events, validation: Task | None, runtime: Runtime) -> pl.DataFrame:
-        """Counts shared users by sparse products and keeps the best neighbours of each item."""
+        """Counts shared users (of positives, where labelled) by sparse products; keeps each item's best neighbours."""
         del validation
+        train = train.positives
         shape = (train.n_users + 1, train.n_items + 1)
         touched = sparse.csr_matrix((np.ones(len(train), np.float32), (train.user, train.item)), shape=shape)
         touched.data[:] = 1  # building summed repeat purchases

@@ -28,9 +28,10 @@ class Counts(Model[Settings]):
     counts: NDArray[np.int64]
 
     def fit(self, train: Events, validation: Task | None, runtime: Runtime) -> pl.DataFrame:
-        """Counts events per item."""
+        """Counts events per item; where events are labelled, the positive ones."""
         del validation, runtime
-        self.counts = np.bincount(train.item[self._counted(train)], minlength=train.n_items + 1).astype(np.int64)
+        liked = train.positives
+        self.counts = np.bincount(liked.item[self._counted(liked)], minlength=train.n_items + 1).astype(np.int64)
         return TrainingHistory.create_empty()
 
     def _counted(self, train: Events) -> slice | NDArray[np.bool_]:

@@ -11,6 +11,7 @@ epochs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -18,8 +19,11 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from weft.data.sequences import Events, Queries, Task
+from weft.errors import RequestError
+from weft.evaluation.pairs import measured, selecting_metric
 from weft.evaluation.ranking import ndcg_at_10
 from weft.models.base import Model, Tensors
 from weft.models.layers import CausalBlock, Dropout
@@ -27,6 +31,7 @@ from weft.models.settings import SASRecSettings
 from weft.training import loop
 from weft.training.batches import HistoryBatches
 from weft.training.losses import cross_entropy, sampled_softmax
+from weft.training.pairs import PairBatches, PairLoss
 from weft.training.runtime import Runtime
 
 # Queries encoded together: large enough to keep two cores busy, small enough for 200 x 64 floats each.
@@ -41,6 +46,7 @@ class SASRecModule(nn.Module):
         width = settings.width
         self.settings = settings
         self.items = nn.Embedding(n_items + 1, width, padding_idx=0)
+        self.bias = nn.Parameter(torch.zeros(n_items + 1)) if settings.item_bias else None
         self.positions = nn.Embedding(settings.length, width)
         self.dropout = Dropout(settings.dropout)
         inner = width * settings.feedforward
@@ -53,33 +59,41 @@ class SASRecModule(nn.Module):
         with torch.no_grad():
             self.items.weight[0].zero_()
 
-    def forward(self, inputs: Tensor, targets: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Mean loss over real positions.
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean next-item loss over real positions; labelled pairs have theirs in ``weft/training/pairs.py``.
 
         Args:
             inputs: int64 [batch, time], right-padded with 0.
             targets: int64 [batch, time], the next item of each position.
-            labels: float [batch, time], for the binary loss.
         """
         real = targets > 0
         x = self._embed(inputs, real.sum(1))
         for block in self.blocks:
             x = block(x)
         x = self.last_block(x)
-        hidden, target = self.norm(x[real]), targets[real] - 1
-        catalogue = self.items.weight[1:]
+        hidden, target = self._state(x[real]), targets[real] - 1
+        catalogue = self.catalogue()[1:]
         if self.settings.loss == "binary":
-            return _binary(hidden, catalogue, target, None if labels is None else labels[real])
+            return _binary(hidden, catalogue, target, max(self.settings.negatives, 1))
         if self.settings.loss == "sampled_softmax":
             return sampled_softmax(hidden, catalogue, target, self.settings.negatives)
         return cross_entropy(hidden, catalogue, target)
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """[batch, width]: the state after the last item of each right-padded history."""
+        """[batch, width]: the state after the last item of each right-padded history; with item bias one wider."""
         x = self._embed(inputs, lengths)
         for block in self.blocks:
             x = block(x)
-        return self.norm(self.last_block.last(x, (lengths - 1).clamp(min=0)))
+        return self._state(self.last_block.last(x, (lengths - 1).clamp(min=0)))
+
+    def catalogue(self) -> Tensor:
+        """[n_items + 1, width]: the item vectors; with item bias one wider, the bias in the last column."""
+        return self.items.weight if self.bias is None else torch.cat([self.items.weight, self.bias[:, None]], 1)
+
+    def _state(self, x: Tensor) -> Tensor:
+        """The normed state; with item bias a 1 beside it, so that a score remains an inner product."""
+        x = self.norm(x)
+        return x if self.bias is None else torch.cat([x, torch.ones_like(x[..., :1])], -1)
 
     def _embed(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         place = self.settings.length - lengths[:, None] + torch.arange(inputs.shape[1], device=inputs.device)
@@ -87,21 +101,19 @@ class SASRecModule(nn.Module):
         return self.dropout(torch.add(position, self.items(inputs), alpha=self.settings.width**0.5))
 
 
-def _binary(hidden: Tensor, catalogue: Tensor, target: Tensor, labels: Tensor | None) -> Tensor:
-    """Binary cross-entropy on labels, or on each target against one uniform negative (Kang & McAuley, eq. 7)."""
+def _binary(hidden: Tensor, catalogue: Tensor, target: Tensor, negatives: int) -> Tensor:
+    """Binary cross-entropy of each target against uniform negatives (Kang & McAuley 2018, eq. 7: against one)."""
     logits = (hidden * catalogue[target]).sum(1)
-    if labels is not None:
-        return nn.functional.binary_cross_entropy_with_logits(logits, labels)
-    drawn = torch.randint(len(catalogue), target.shape, device=target.device)
-    against = (hidden * catalogue[drawn]).sum(1)
-    return -(nn.functional.logsigmoid(logits) + nn.functional.logsigmoid(-against)).mean()
+    drawn = torch.randint(len(catalogue), (negatives, *target.shape), device=target.device)
+    against = (hidden * catalogue[drawn]).sum(2)
+    return -(F.logsigmoid(logits) + F.logsigmoid(-against).sum(0)).mean()
 
 
 class _TorchBatches:
-    """``HistoryBatches`` as tensors, with labels where the protocol has them."""
+    """``HistoryBatches`` as tensors."""
 
     def __init__(self, train: Events, settings: SASRecSettings, seed: int) -> None:
-        self._batches = HistoryBatches(train.item, train.offsets, settings.length, settings.batch, seed, train.label)
+        self._batches = HistoryBatches(train.item, train.offsets, settings.length, settings.batch, seed)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -117,30 +129,49 @@ class SASRec(Model[SASRecSettings]):
     module: SASRecModule
 
     def fit(self, train: Events, validation: Task | None, runtime: Runtime) -> pl.DataFrame:
-        """Fits on all positions of all training histories; validation NDCG@10 picks the epoch."""
+        """Fits on all positions of all training histories, or on labelled pairs where the events have labels.
+
+        Validation picks the epoch: by NDCG@10, for labelled pairs by UAUC (AUC where no user has both classes).
+
+        Raises:
+            RequestError: If the events have labels and the loss cannot use them.
+        """
+        settings = self.settings
+        if train.label is not None and settings.loss != "binary":
+            raise RequestError(f"loss {settings.loss!r} cannot use labels", "--set sasrec.loss=binary")
         fabric = loop.open_fabric(runtime)
         torch.manual_seed(runtime.seed)
-        self.module = SASRecModule(self.settings, train.n_items)
-        batches = _TorchBatches(train, self.settings, runtime.seed)
-        validate = None if validation is None else lambda: ndcg_at_10(self.score, validation)
-        return loop.fit(self.module, batches, self.settings, runtime, validate, fabric)
+        self.module = SASRecModule(settings, train.n_items)
+        if train.label is None:
+            batches = _TorchBatches(train, settings, runtime.seed)
+            picks = (
+                None if validation is None else loop.Validation("ndcg@10", partial(ndcg_at_10, self.score, validation))
+            )
+            return loop.fit(self.module, batches, settings, runtime, picks, fabric)
+        pairs = PairBatches(train, settings.length, settings.batch, runtime.seed, settings.negatives)
+        return loop.fit(PairLoss(self.module), pairs, settings, runtime, self._by_pairs(validation), fabric)
+
+    def _by_pairs(self, validation: Task | None) -> loop.Validation | None:
+        metric = None if validation is None else selecting_metric(validation)
+        if validation is None or metric is None:
+            return None
+        return loop.Validation(metric, partial(measured, metric, self.score_pairs, validation))
 
     def score(self, queries: Queries) -> Tensor:
-        """Inner product of the state after the history with every item vector."""
-        items = self.module.items.weight.detach()
-        scores = self._states(queries) @ items.t()
+        """Inner product of the state after the history with every item vector, plus the item's bias if it has one."""
+        scores = self._states(queries) @ self.module.catalogue().detach().t()
         scores[:, 0] = float("-inf")
         return scores
 
     def score_pairs(self, queries: Queries, item: NDArray[np.int32]) -> NDArray[np.float32]:
-        """The same inner product, for one item per query."""
-        items = self.module.items.weight.detach()
+        """The same, for one item per query."""
+        items = self.module.catalogue().detach()
         index = torch.from_numpy(item.astype(np.int64)).to(items.device)
         return (self._states(queries) * items[index]).sum(1).cpu().numpy()
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """The shared item matrix."""
-        return self.module.items.weight.detach().float().cpu().numpy()
+        """The shared item matrix; with item bias the bias is one more column, and 1 in every query vector."""
+        return self.module.catalogue().detach().float().cpu().numpy()
 
     def query_vectors(self, queries: Queries) -> NDArray[np.float32]:
         """The state after the last item of each history."""
@@ -171,7 +202,7 @@ class SASRec(Model[SASRecSettings]):
         device = module.items.weight.device
         kept = np.minimum(queries.lengths, self.settings.length)
         order = np.argsort(kept, kind="stable")
-        states = torch.empty((len(queries), self.settings.width), device=device)
+        states = torch.empty((len(queries), module.catalogue().shape[1]), device=device)
         for start in range(0, len(order), _QUERIES):
             rows = order[start : start + _QUERIES]
             inputs = queries.take(rows).padded(int(max(kept[rows].max(), 1)))

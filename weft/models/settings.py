@@ -1,25 +1,32 @@
 """Settings of every model: type, bound, default and description, one class each. Imports no torch.
 
 The Launchpad shows them; ``weft run --set sasrec.width=128`` overrides them; ``weft/models/tuned/<dataset>.yaml``
-holds what was chosen on the validation split of a public data set.
+holds what was chosen on the validation split of a public data set, with a section per protocol where that differs.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from weft.errors import RequestError
+from weft.evaluation.protocols import PROTOCOLS
 
 
 class ModelSettings(BaseModel):
-    """Base of all settings: unknown fields are refused, values do not change afterwards."""
+    """Base of all settings: unknown fields are refused, values do not change afterwards.
+
+    Attributes:
+        for_pairs: Defaults under a pointwise protocol, over those of the fields.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    for_pairs: ClassVar[dict[str, Any]] = {}
 
 
 class PopularitySettings(ModelSettings):
@@ -60,6 +67,8 @@ class FitSettings(ModelSettings):
 class SASRecSettings(FitSettings):
     """SASRec (Kang & McAuley 2018) with the losses that make it strong."""
 
+    for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary", "length": 50}
+
     width: int = Field(64, ge=4, le=2048, description="Width of item vectors and layers.")
     blocks: int = Field(2, ge=1, le=48, description="Transformer blocks.")
     heads: int = Field(1, ge=1, le=64, description="Attention heads; must divide the width.")
@@ -69,16 +78,25 @@ class SASRecSettings(FitSettings):
     loss: Literal["cross_entropy", "sampled_softmax", "binary"] = Field(
         "cross_entropy",
         description="Full softmax over the catalogue; softmax over sampled negatives (large catalogues); "
-        "binary cross-entropy, on labels where the protocol has them, else against one sampled negative (the paper's).",
+        "binary cross-entropy, on labels where the protocol has them, else against sampled negatives (the paper's).",
     )
-    negatives: int = Field(0, ge=0, le=100_000, description="Sampled negatives per step; only for sampled_softmax.")
+    negatives: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Sampled negatives: per step for sampled_softmax; per positive for binary, where 0 means one "
+        "without labels (the paper's) and none beside labels.",
+    )
+    item_bias: bool = Field(False, description="A bias per item in every score.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} must divide width={self.width}")
-        if (self.loss == "sampled_softmax") != (self.negatives > 0):
-            raise ValueError("loss='sampled_softmax' needs negatives of at least 1; the other losses need 0")
+        if self.loss == "sampled_softmax" and self.negatives == 0:
+            raise ValueError("loss='sampled_softmax' needs negatives of at least 1")
+        if self.loss == "cross_entropy" and self.negatives > 0:
+            raise ValueError("loss='cross_entropy' ranks the whole catalogue: it needs negatives=0")
         return self
 
 
@@ -88,14 +106,23 @@ def _tuned(dataset: str) -> dict[str, dict[str, Any]]:
     return (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
 
 
-def resolve(settings: type[ModelSettings], model: str, dataset: str, overrides: dict[str, Any]) -> ModelSettings:
-    """The settings of ``model`` on ``dataset``: defaults, then what was tuned for the data set, then ``overrides``.
+def resolve(
+    settings: type[ModelSettings], model: str, dataset: str, overrides: dict[str, Any], protocol: str | None = None
+) -> ModelSettings:
+    """The settings of ``model`` on ``dataset``: defaults, then what was tuned, then ``overrides``.
+
+    Tuned for a ranking protocol is the data set's own section, then that of the protocol. Under a pointwise protocol
+    the defaults for pairs count, then the section of the protocol: what was chosen for rankings says nothing there.
 
     Raises:
         RequestError: If a name is unknown or a value is out of bounds.
     """
+    tuned = _tuned(dataset)
+    pairs = protocol is not None and PROTOCOLS[protocol].kind == "pointwise"
+    base = settings.for_pairs if pairs else tuned.get(model, {})
+    special = tuned.get(protocol, {}).get(model, {}) if protocol else {}
     try:
-        return settings(**{**_tuned(dataset).get(model, {}), **overrides})
+        return settings(**{**base, **special, **overrides})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join([model, *map(str, first["loc"])])

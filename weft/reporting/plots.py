@@ -58,13 +58,14 @@ def whiskers(board: pl.DataFrame) -> alt.LayerChart:
 
 
 def curves(history: pl.DataFrame) -> alt.HConcatChart:
-    """Training loss and, where it was evaluated, validation NDCG@10 per epoch (schema ``TrainingHistory``)."""
+    """Training loss and, where it was evaluated, the validation metric per epoch (schema ``TrainingHistory``)."""
     charts = [_curve(history, "loss", "Training loss", BLUE)]
-    if history["validation_ndcg"].is_not_null().any():
-        scored = history.drop_nulls("validation_ndcg")
+    if history["validation"].is_not_null().any():
+        scored = history.drop_nulls("validation")
+        title = f"Validation {metric_label(scored['metric'][0])} (dot: chosen epoch)"
         best = alt.Chart(scored.filter("best").tail(1)).mark_point(filled=True, size=90, color=ORANGE, opacity=1)
-        best = best.encode(x="epoch:Q", y="validation_ndcg:Q")
-        charts.append(_curve(scored, "validation_ndcg", "Validation NDCG@10 (dot: chosen epoch)", ORANGE) + best)
+        best = best.encode(x="epoch:Q", y="validation:Q")
+        charts.append(_curve(scored, "validation", title, ORANGE) + best)
     return alt.hconcat(*charts, spacing=40)
 
 

@@ -31,19 +31,20 @@ class Checkpoint:
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch
     rows: list[dict[str, Any]] = field(default_factory=list)  # the history so far
 
-    def record(self, module: nn.Module, loss: float, rate: float, metric: float | None) -> None:
-        """Adds an epoch; keeps the weights if it is the best so far."""
-        if metric is not None:
-            if self.best_metric is None or metric > self.best_metric:
-                self.best_metric, self.stale = metric, 0
+    def record(self, module: nn.Module, loss: float, rate: float, value: float | None, metric: str | None) -> None:
+        """Adds an epoch and its value of the validation metric; keeps the weights if it is the best so far."""
+        if value is not None:
+            if self.best_metric is None or value > self.best_metric:
+                self.best_metric, self.stale = value, 0
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
             else:
                 self.stale += 1
-        self.rows.append({"epoch": self.epoch, "loss": loss, "validation_ndcg": metric, "learning_rate": rate})
+        row = {"epoch": self.epoch, "loss": loss, "validation": value, "metric": metric, "learning_rate": rate}
+        self.rows.append(row)
 
     def history(self, schema: type[dy.Schema]) -> pl.DataFrame:
         """The history as a table; ``best`` marks the epoch whose weights were kept."""
-        best = next((row["epoch"] for row in self.rows if row["validation_ndcg"] == self.best_metric), None)
+        best = next((row["epoch"] for row in self.rows if row["validation"] == self.best_metric), None)
         if self.best_metric is None:
             best = self.epoch
         rows = [{**row, "best": row["epoch"] == best} for row in self.rows]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
@@ -21,6 +22,14 @@ from weft.schemas import TrainingHistory
 from weft.training import memory
 from weft.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from weft.training.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What picks the epoch: the name of a metric (higher is better), and how to take it of the module as it is."""
+
+    metric: str
+    measure: Callable[[], float]
 
 
 class Batches(Protocol):
@@ -54,7 +63,7 @@ def fit(
     batches: Batches,
     settings: FitSettings,
     runtime: Runtime,
-    validate: Callable[[], float] | None,
+    validation: Validation | None,
     fabric: Fabric,
 ) -> pl.DataFrame:
     """Fits ``module`` in place and leaves the best epoch's weights in it.
@@ -64,8 +73,7 @@ def fit(
         batches: Training data.
         settings: Epochs, batch, learning rate, patience.
         runtime: Seed, resume folder, progress.
-        validate: Returns the validation metric (higher is better) with the module as it is; None keeps the last
-            epoch and never stops early.
+        validation: Picks the epoch; None keeps the last one and never stops early.
         fabric: From ``open_fabric``.
 
     Returns:
@@ -90,13 +98,13 @@ def fit(
         while state.epoch < settings.epochs and not _exhausted(state, settings):
             loss, rate = _train_epoch(model, optimiser_, batches, state.epoch, settings, runtime, fabric, step.advance)
             state.epoch += 1
-            metric = None
-            if validate and (state.epoch % settings.evaluate_every == 0 or state.epoch == settings.epochs):
+            value, shown = None, ""
+            if validation and (state.epoch % settings.evaluate_every == 0 or state.epoch == settings.epochs):
                 module.eval()
-                metric = validate()
-            state.record(module, loss, rate, metric)
+                value = validation.measure()
+                shown = f", validation {validation.metric.upper()} {value:.4f}"
+            state.record(module, loss, rate, value, validation.metric if validation else None)
             save_checkpoint(runtime.work, state, module, optimiser)
-            shown = "" if metric is None else f", validation NDCG@10 {metric:.4f}"
             step.advance(0, f"loss {loss:.4f}{shown}")
     if state.best:
         module.load_state_dict(state.best)

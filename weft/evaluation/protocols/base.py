@@ -65,6 +65,11 @@ class Protocol(BaseModel):
     )
 
     @property
+    def liked(self) -> pl.Expr:
+        """Of the interactions (schema ``Interactions``), those that a history shows: all, or the positive ones."""
+        return pl.lit(value=True)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the rules: equal digests mean comparable numbers."""
         rules = {"name": self.name, "kind": self.kind, "order": ORDER, "version": 1, **self.model_dump(mode="json")}

@@ -29,6 +29,11 @@ class Pointwise(Protocol):
     filter_seen: Literal[False] = Field(default=False, description="Nothing is ranked, so nothing is left out.")
     positive_from: float = Field(default=4, description="Ratings from here on are positive, all others negative.")
 
+    @property
+    def liked(self) -> pl.Expr:
+        """Rated, and from the threshold on."""
+        return (pl.col("rating") >= self.positive_from).fill_null(value=False)
+
     def _assigned(self, ordered: pl.LazyFrame) -> pl.LazyFrame:
         labelled = pl.col("rating").is_not_null() & pl.col("timestamp").is_not_null()
         split = pl.when(labelled).then(self._parts(ordered.filter(labelled))).otherwise(pl.lit("unused", dtype=SPLIT))

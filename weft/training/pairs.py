@@ -1,0 +1,138 @@
+"""Labelled pairs as a fit sees them: every labelled row judged from the state after the positives before it.
+
+The history of a training row follows the rule of the queries: the user's earlier positives by (timestamp, row), the
+last ``length`` of them. Rows with the same history share one encoding. Each history is a sequence of its own, so that
+a row is judged in training by exactly the computation that scores it later; the price is up to ``length`` positions
+per history, where training on all positions of one long sequence would pay one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from weft.data.sequences import Events
+
+# Histories drawn together, sorted by length inside, then shuffled as batches: less padding, still mixed.
+_POOL_BATCHES = 20
+
+
+class PairBatches:
+    """Shuffled batches of histories with the labelled rows that are judged after each; every row once per epoch.
+
+    Args:
+        train: The training split with labels.
+        length: Most positives read before a row.
+        batch: Histories per batch.
+        seed: With the epoch, decides the order and the draws; nothing else is remembered.
+        negatives: Items drawn against each positive row as further rows labelled 0, among the items of the training
+            split that the user did not label.
+
+    Raises:
+        ValueError: If the events have no labels.
+    """
+
+    def __init__(self, train: Events, length: int, batch: int, seed: int, negatives: int = 0) -> None:
+        if train.label is None:
+            raise ValueError("the events have no labels")
+        liked = train.label > 0
+        before: NDArray[np.int64] = np.cumsum(liked) - liked
+        new_user = np.append(True, train.user[1:] != train.user[:-1])[: len(train)]
+        starts = new_user | np.append(True, before[1:] != before[:-1])[: len(train)]  # of a run with one history
+        self._first = np.flatnonzero(starts)
+        self._rows = np.diff(np.append(self._first, len(train)))
+        own = np.maximum.accumulate(np.where(new_user, before, 0))[self._first]  # the user's first positive
+        self._end: NDArray[np.int64] = before[self._first]
+        self._kept = np.minimum(self._end - own, length)
+        self._train, self._liked, self._positive = train, liked, train.item[liked]
+        self._batch, self._seed, self._negatives = batch, seed, negatives
+        self._catalogue = np.unique(train.item)
+        self._labelled = np.unique(self._pair(train.user, train.item))
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return math.ceil(len(self._first) / self._batch)
+
+    def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, ...], int]]:
+        """The batches of one epoch, what ``PairLoss`` takes, each with its number of labelled rows."""
+        rng = np.random.default_rng([self._seed, number])
+        order = rng.permutation(len(self._first))
+        batches: list[NDArray[np.int64]] = []
+        for start in range(0, len(order), self._batch * _POOL_BATCHES):
+            pool = order[start : start + self._batch * _POOL_BATCHES]
+            pool = pool[np.argsort(self._kept[pool], kind="stable")]
+            batches += [pool[i : i + self._batch] for i in range(0, len(pool), self._batch)]
+        for index in rng.permutation(len(batches)):
+            arrays = self._arrays(batches[index], rng)
+            yield tuple(torch.from_numpy(array) for array in arrays), int(self._rows[batches[index]].sum())
+
+    def _arrays(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        kept: NDArray[np.int64] = self._kept[chosen]
+        end: NDArray[np.int64] = self._end[chosen]
+        column = np.arange(max(kept.max(), 1))
+        real = column < kept[:, None]
+        inputs = np.where(real, self._positive[np.where(real, end[:, None] - kept[:, None] + column, 0)], 0)
+        rows = self._rows[chosen]
+        history = np.repeat(np.arange(len(chosen)), rows)
+        row = np.repeat(self._first[chosen] - (np.cumsum(rows) - rows), rows) + np.arange(rows.sum())
+        item, label = self._train.item[row], self._liked[row]
+        if self._negatives:
+            asked = np.repeat(np.flatnonzero(label), self._negatives)
+            drawn = rng.choice(self._catalogue, len(asked))
+            free = ~np.isin(self._pair(self._train.user[row[asked]], drawn), self._labelled)
+            history, item = np.append(history, history[asked][free]), np.append(item, drawn[free])
+            label = np.append(label, np.zeros(free.sum(), np.bool_))
+        return (
+            inputs.astype(np.int64),
+            kept.astype(np.int64),
+            history.astype(np.int64),
+            item.astype(np.int64),
+            label.astype(np.float32),
+        )
+
+    def _pair(self, user: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.int64]:
+        return user.astype(np.int64) * (self._train.n_items + 1) + item
+
+
+class PairLoss(nn.Module):
+    """Binary cross-entropy of labelled pairs.
+
+    Args:
+        network: Has ``encode(inputs, lengths)``, the state after each history, and ``catalogue()``, a vector for every
+            item with padding first; a pair's logit is their inner product.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor, label: Tensor) -> Tensor:
+        """Mean loss of a batch; ``logits`` says what the rest is.
+
+        Args:
+            inputs: Histories.
+            lengths: Their lengths.
+            history: History of each row.
+            item: Judged item of each row.
+            label: float32 [r], 1 or 0.
+        """
+        return F.binary_cross_entropy_with_logits(self.logits(inputs, lengths, history, item), label)
+
+    def logits(self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor) -> Tensor:
+        """float32 [r]: the logit of every judged row.
+
+        Args:
+            inputs: int64 [h, time], histories of positives, right-padded with 0.
+            lengths: int64 [h], their lengths; 0 for an empty history.
+            history: int64 [r], which history a row is judged after.
+            item: int64 [r], the judged item.
+        """
+        states = self.network.encode(inputs, lengths)  # type: ignore[operator]
+        return (states[history] * self.network.catalogue()[item]).sum(1)  # type: ignore[operator]
