@@ -4,6 +4,9 @@ Two worlds share users, items and everything up to the test split. In one of the
 test events (and, where time decides, comes on top of them). All that is made before the test must be equal.
 """
 
+import hashlib
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 import pytest
@@ -44,6 +47,55 @@ def _global_time() -> tuple[Protocol, pl.DataFrame, pl.DataFrame]:
     added = added.with_columns(pl.col("row") + len(world))
     future = world.filter(pl.col("timestamp") >= TEST_FROM)["row"]
     return rule, world, pl.concat([_sung(world, future), added])
+
+
+def _others(name: str, rules: dict) -> Callable[[], tuple[Protocol, pl.DataFrame, pl.DataFrame]]:
+    """Worlds with ratings and visits, and in the second of them the canary in place of every test event."""
+
+    def worlds() -> tuple[Protocol, pl.DataFrame, pl.DataFrame]:
+        rule, world = protocol(name, rules), _world()
+        rating = pl.Series([1.0, 3.0, 4.0, 5.0] * (len(world) // 4), dtype=pl.Float32)
+        world = world.with_columns(rating=rating, session_id=(pl.col("timestamp") // 900).cast(pl.String))
+        test = rule.split(world.lazy()).filter(pl.col("split") == "test").collect()["row"]
+        sung = _sung(world, test)
+        if rule.kind == "pointwise":  # the future likes other things as well
+            sung = sung.with_columns(
+                rating=pl.when(pl.col("item") == CANARY).then(6 - pl.col("rating")).otherwise("rating")
+            )
+        return rule, world, sung
+
+    return worlds
+
+
+_top = _others("leave_one_out_top1000", {"size": 5})
+_sessions = _others("sessions", {})
+_gaps = _others("sessions", {"by": "gap", "seconds": 900, "targets": "all_prefixes"})
+_pairs = _others("pointwise_time", {})
+
+
+def _digest(splits: pl.DataFrame) -> str:
+    return hashlib.sha256(splits.write_csv().encode()).hexdigest()
+
+
+@pytest.mark.parametrize("worlds", [_top, _sessions, _gaps, _pairs])
+def test_training_and_validation_are_equal_by_digest_whatever_the_test_holds(worlds) -> None:
+    rule, *both = worlds()
+    splits = [rule.split(world.lazy()).collect() for world in both]
+    before = [each.filter(pl.col("split").is_in(["train", "validation"])) for each in splits]
+    assert before[0].height > 200
+    assert not splits[0].equals(splits[1]), "the test does hold something else"
+    assert _digest(before[0]) == _digest(before[1])
+    _same_task(*(rule.task(each, "validation", CANARY) for each in splits))
+
+
+@pytest.mark.parametrize("worlds", [_top, _sessions, _gaps, _pairs])
+def test_training_events_are_equal_by_digest_whatever_is_held_out(worlds) -> None:
+    rule, world, _ = worlds()
+    held = rule.split(world.lazy()).filter(pl.col("split").is_in(["validation", "test"])).collect()["row"]
+    splits = [rule.split(each.lazy()).collect() for each in (world, _sung(world, held))]
+    train = [each.filter(pl.col("split") == "train") for each in splits]
+    assert train[0].height > 200
+    assert _digest(train[0]) == _digest(train[1])
 
 
 def _same_task(a: Task, b: Task) -> None:

@@ -12,7 +12,7 @@ from weft.data.cleaning import Cleaned, clean
 from weft.data.registry import specify
 from weft.data.sequences import Task
 from weft.data.sources import open_source
-from weft.evaluation.protocols import protocol, warm_pairs
+from weft.evaluation.protocols import protocol, tied_time, warm_pairs
 
 OFTEN = pl.len().over("item") >= 5
 WINDOW = pl.col("timestamp") // 600
@@ -220,15 +220,13 @@ def test_the_clean_thousand_asks_those_whose_last_movie_is_in_it(real_data: Path
 
 
 def test_about_42_percent_of_the_last_movies_are_decided_by_the_row(real_data: Path) -> None:
-    from weft.evaluation.protocols import tied_time  # noqa: PLC0415 - only here
-
     assert round(float(tied_time(split(real_data, "leave_one_out"), "test").mean()), 2) == 0.42
 
 
 @pytest.mark.parametrize(
     ("clean_days", "rows"), [(False, (768_409, 98_441, 126_785)), (True, (768_386, 98_289, 126_960))]
 )
-def test_po4isrs_windows_of_a_day(real_data: Path, clean_days: bool, rows: tuple) -> None:
+def test_po4isrs_windows_of_a_day_as_we_count_them(real_data: Path, clean_days: bool, rows: tuple) -> None:
     splits = split(real_data, "paper_candidates_20", clean_days=clean_days)
     found = rows_of(splits)
     assert (found["train"], found["validation"], found["test"]) == rows
