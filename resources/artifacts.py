@@ -217,7 +217,7 @@ class ArtifactStore:
             WeftError: If the file cannot be written (full disk), or the rows cannot be made (a damaged source).
         """
         path, provenance = self.path(asset, cell), provenance or {}
-        with self._locked(path, str(provenance.get("run_id", ""))), _writable(path), _readable(asset):
+        with self._locked(path, str(provenance.get("run_id", ""))), self._writable(path), _readable(asset):
             staged = self.place.stage(path)
             try:
                 with self.reading() as reads:
@@ -250,7 +250,7 @@ class ArtifactStore:
             IntegrityError: If the version's file is not what was written.
         """
         path = self.path(asset, cell)
-        with self._locked(path), _writable(path):
+        with self._locked(path), self._writable(path):
             chosen = version or next((kept for kept in self.history(asset, cell) if not kept.undone), None)
             if chosen is None:
                 raise MissingArtifactError(f"{asset} of {cell.path} has no earlier version", "make it again instead")
@@ -314,10 +314,18 @@ class ArtifactStore:
     def _verified(self, asset: str, cell: Cell, at: UPath | None = None) -> tuple[Path, Written]:
         """A pinned file whose SHA-256 is one that was named for it."""
         path = self.path(asset, cell)
+        try:
+            return self._compared(path, at or path, asset, cell)
+        except self.place.errors as error:
+            raise WeftError(
+                f"cannot read {path}: {_in_a_line(error)}", "see that the storage can be reached, and run again"
+            ) from error
+
+    def _compared(self, path: UPath, at: UPath, asset: str, cell: Cell) -> tuple[Path, Written]:
         named, before = self._named(path), None
         while named != before:  # a writer may have replaced the file between its digests and its bytes
             try:
-                pinned = self.place.pin(at or path)
+                pinned = self.place.pin(at)
             except FileNotFoundError:
                 raise self._missing(asset, cell) from None
             found = parquet.sha256(pinned)
@@ -339,6 +347,17 @@ class ArtifactStore:
     def _missing(self, asset: str, cell: Cell) -> MissingArtifactError:
         return MissingArtifactError(f"{asset} has not been made for {cell.path}", f"materialise {asset} first")
 
+    @contextmanager
+    def _writable(self, path: UPath) -> Iterator[None]:
+        """Tells an error of the file system or the service as what it is: nothing was replaced."""
+        try:
+            yield
+        except self.place.errors as error:
+            remedy = "free some space or permissions" if self.place.local else "see that the service can be reached"
+            raise WeftError(
+                f"cannot write {path}: {_in_a_line(error)}", f"{remedy}; what stood there stands"
+            ) from error
+
     def _locked(self, path: UPath, run_id: str = "") -> Any:
         return locked(self.place.lock(path), str(path), run_id=run_id, timeout=self.lock_timeout)
 
@@ -347,19 +366,13 @@ def _sidecar(path: UPath) -> UPath:
     return path.with_name(f".{path.name}.digest")
 
 
+def _in_a_line(error: Exception) -> str:
+    told = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return told.splitlines()[0][:300]
+
+
 def _remedy(asset: str, cell: Cell) -> str:
     return f"put the version before it back with `weft rollback {asset} --dataset {cell.dataset}`, or make it again"
-
-
-@contextmanager
-def _writable(path: UPath) -> Iterator[None]:
-    """Tells an error of the file system as what it is: nothing was replaced."""
-    try:
-        yield
-    except OSError as error:
-        raise WeftError(
-            f"cannot write {path}: {error.strerror or error}", "free some space or permissions; what stood there stands"
-        ) from error
 
 
 @contextmanager
@@ -369,6 +382,6 @@ def _readable(asset: str) -> Iterator[None]:
         yield
     except PolarsError as error:
         raise WeftError(
-            f"the rows of {asset} cannot be made: {str(error).splitlines()[0][:300]}",
+            f"the rows of {asset} cannot be made: {_in_a_line(error)}",
             "look at the file that they come from (a CSV: a quote that is never closed?); what stood there stands",
         ) from error

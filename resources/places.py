@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +34,8 @@ class Place(Protocol):
     """Whether ``base`` is a folder that other programs can open."""
     work: Path
     """Local folder for resume state; hidden from readers."""
+    errors: tuple[type[Exception], ...]
+    """What is raised where the disk is full, or the service cannot be reached or refuses."""
 
     def lock(self, path: UPath) -> Path:
         """The local lock file that guards ``path``."""
@@ -75,6 +78,7 @@ class Folder(Place):
     """A folder of this machine (or one that is mounted)."""
 
     local = True
+    errors = (OSError,)
 
     def __init__(self, base: UPath) -> None:
         self.base = base
@@ -130,6 +134,7 @@ class ObjectStore(Place):
 
     def __init__(self, base: UPath) -> None:
         self.base = base
+        self.errors = (OSError, *_service_errors(base.protocol))
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self.work = cache / "weft" / hashlib.sha256(str(base).encode()).hexdigest()[:16]
         self._pins = _Pins(self.work / "pins")
@@ -214,6 +219,14 @@ def stale_staging(folder: Path) -> list[Path]:
         for file in folder.glob(".*.*.tmp")
         if file.suffixes[-2][1:].isdigit() and (not psutil.pid_exists(int(file.suffixes[-2][1:])) or _age(file) > DAY)
     ]
+
+
+def _service_errors(protocol: str) -> tuple[type[Exception], ...]:
+    """What the client of an object store raises besides the OSError that fsspec asks of it."""
+    if protocol not in ("s3", "s3a"):
+        return ()
+    client = import_module("botocore.exceptions")  # comes with s3fs, the extra 's3'
+    return client.BotoCoreError, client.ClientError
 
 
 def _local(path: UPath) -> Path:
