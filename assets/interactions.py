@@ -83,7 +83,9 @@ def cleaning(
     raw_images: pl.LazyFrame,
 ) -> Iterator[dg.Output]:
     """Sorts broken rows out, gives users and items their numbers, and puts everything in order."""
-    cleaned = clean(raw_interactions, raw_items, data_source.spec(context.partition_key).rules, raw_images)
+    rules = data_source.spec(context.partition_key).rules
+    progress = LogProgress(context.log.info, interval=5.0)
+    cleaned = clean(raw_interactions, raw_items, rules, raw_images, progress)
     facts = summary.describe(cleaned.interactions, len(cleaned.users), len(cleaned.items))
     histogram = summary.markdown(summary.events_per_user(cleaned.interactions))
     yield dg.Output(
@@ -92,8 +94,8 @@ def cleaning(
     yield dg.Output(cleaned.users, "users")
     titles = len(cleaned.items) - cleaned.items["title"].null_count()
     yield dg.Output(cleaned.items, "items", metadata={"with a title": titles})
-    rules = cleaned.rejected.group_by("source", "rule").len("rows").sort("source", "rule")
-    yield dg.Output(cleaned.rejected, "rejected", metadata={"by rule": dg.MetadataValue.md(summary.markdown(rules))})
+    broken = cleaned.rejected.group_by("source", "rule").len("rows").sort("source", "rule")
+    yield dg.Output(cleaned.rejected, "rejected", metadata={"by rule": dg.MetadataValue.md(summary.markdown(broken))})
 
 
 @dg.asset(

@@ -24,6 +24,7 @@ from resources.parquet import Rows
 from resources.provenance import Input
 from weft.cells import Cell, check_key
 from weft.errors import LockedError, RequestError
+from weft.progress import LogProgress
 
 SHARED = "shared"
 """Stands for the data set in the one leaf of an asset without partitions."""
@@ -118,10 +119,13 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
         if strays := [cell.path for cell in tables if cell.dataset != home.dataset]:
             raise RequestError(f"{asset}: {strays[0]} is no cell of {home.dataset}", "return its own cells alone")
         leaves = []
+        progress = LogProgress(context.log.info, interval=5.0)
         for cell, value in tables.items():
             table = value if isinstance(value, Table) else Table(_rows(value, asset))
             rows = table.rows.make if isinstance(table.rows, Rebuild) else table.rows
-            leaf = self.store.write(asset, cell, rows, provenance=provenance, attributes=table.attributes)
+            leaf = self.store.write(
+                asset, cell, rows, provenance=provenance, attributes=table.attributes, progress=progress
+            )
             context.log.info("%s: %s rows, %s", leaf.path, f"{leaf.rows:,}", metadata.size(leaf.bytes))
             leaves.append(leaf)
         self._written[_key(context)] = leaves, time.perf_counter() - started

@@ -135,9 +135,13 @@ except WeftError as error:
 """
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"cannot write {store.path(FREE, SHOP)}: File too large" in done.stderr
+    culprit, remedy = done.stderr.strip().splitlines()
+    assert culprit == f"cannot write {store.path(FREE, SHOP)}: File too large"
+    assert "free some space" in remedy
     assert _values(store) == [1]
     assert not list(store.path(FREE, SHOP).parent.glob("*.tmp"))
+    store.write(FREE, SHOP, pl.DataFrame({"x": [2]}))  # the next run, with space
+    assert _values(store) == [2]
 
 
 def test_a_second_writer_waits_and_then_fails_naming_the_holder(tmp_path) -> None:
@@ -166,6 +170,29 @@ def test_a_second_writer_waits_and_then_fails_naming_the_holder(tmp_path) -> Non
         free.set()
         writer.join()
     assert _values(first) == [2]
+
+
+def test_a_run_in_another_process_is_named_by_its_process_and_its_artifact_comes_through(tmp_path) -> None:
+    script = f"""
+import sys, polars as pl
+from resources.artifacts import ArtifactStore
+from weft.cells import Cell
+
+def slow():
+    print("held", flush=True)
+    sys.stdin.readline()
+    return pl.DataFrame({{"x": [1]}})
+
+ArtifactStore(sys.argv[1]).write({FREE!r}, Cell("shop"), slow, provenance={{"run_id": "run-8"}})
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=rf"process {other.pid} on .*run run-8, since .*; waited 0\.2 s"):
+            ArtifactStore(tmp_path, lock_timeout=0.2).write(FREE, SHOP, pl.DataFrame({"x": [2]}))
+        other.stdin.close()
+        assert other.wait() == 0
+    assert _values(ArtifactStore(tmp_path)) == [1]
 
 
 def test_two_writers_at_once_lose_nothing(tmp_path) -> None:

@@ -12,6 +12,7 @@ from resources.artifacts import ArtifactStore
 from tests.resources.tables import FITTED, FREE, INTERACTIONS, SHOP, USERS, interactions, users, vectors
 from weft.cells import Cell
 from weft.errors import MissingArtifactError, RequestError, SchemaError
+from weft.progress import LogProgress
 
 
 @pytest.fixture
@@ -186,6 +187,16 @@ def test_a_million_rows_are_checked_written_and_hashed_well_under_a_second(store
         store.write(INTERACTIONS, SHOP, table)
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 1.0  # 0.15 s on two idle cores
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_long_write_tells_rows_rate_and_the_time_left(store, lazy) -> None:
+    told: list[str] = []
+    table = interactions(300_000)
+    store.write(INTERACTIONS, SHOP, table.lazy() if lazy else table, progress=LogProgress(told.append, interval=0.0))
+    assert told[0].startswith("interactions.interactions: 131,072 of 300,000 rows, ")
+    assert told[0].endswith(" left")
+    assert "rows/s" in told[0]
 
 
 def test_an_object_store_takes_the_same_artifacts(tmp_path, monkeypatch) -> None:
