@@ -107,6 +107,11 @@ META_2014 = [
         """{'asin': 'B2', 'title': "Crème d\\'été Women's &amp; Men\\xe9", 'description': 'a &lt;b&gt;', 'also': {}}""",
         ("B2", "Crème d'été Women's & Mené", None, "a <b>", None),
     ),
+    Quirk(
+        "an apostrophe, quotes and a word of Python inside texts",
+        str({"asin": "B7", "title": "Women's", "description": 'say "hi": True', "sold": False}),
+        ("B7", "Women's", None, 'say "hi": True', None),
+    ),
     Quirk("no title", "{'asin': 'B3', 'brand': None}", ("B3", None, None, None, None)),
     Quirk("an empty title", "{'asin': 'B4', 'title': '  '}", ("B4", None, None, None, None)),
     Quirk("a line of strict JSON", '{"asin": "B5", "title": null, "sold": true}', ("B5", None, None, None, None)),

@@ -136,6 +136,18 @@ def test_pictures_are_found_under_the_name_in_their_address_or_under_the_id(tmp_
     assert opened(folder, tmp_path, images=tmp_path / "pictures").items()["image"][0] == "https://i/large.jpg"
 
 
+def test_the_built_in_beauty_takes_the_official_dump_and_keeps_the_items_that_somebody_reviewed(tmp_path):
+    lines = [dumps.Quirk("", dumps.review(reviewerID=user, asin=item), ()) for user, item in ("A1", "A2", "B2")]
+    meta = [dumps.Quirk("", str({"asin": item, "title": item.lower()}), ()) for item in ("B1", "2", "1")]
+    folder = dumps.amazon(tmp_path / "dump", "reviews_Beauty_5.json.gz", "meta_Beauty.json.gz", lines, meta)
+    spec = specify(tmp_path / "storage", "amazon-beauty", source=folder)
+    source = open_source(spec)
+    assert source.check() == []
+    cleaned = clean(source.interactions(), source.items().lazy(), spec.rules)
+    assert cleaned.users["user_id"].to_list() == ["A", "B"]
+    assert cleaned.items.select("item_id", "title").rows() == [("2", "2"), ("1", "1")]
+
+
 def test_the_timed_extract_beside_its_titles_is_read_as_well(tmp_path):
     (tmp_path / "interactions.tsv.gz").write_bytes(gzip.compress(b"user\tasin\ttimestamp\nA1\t007\t86400\n"))
     (tmp_path / "meta.jsonl.gz").write_bytes(gzip.compress(b'{"asin": "007", "title": "Soap &amp; Water"}\n'))

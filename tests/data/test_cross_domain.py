@@ -14,7 +14,7 @@ from weft.evaluation.protocols import headline, protocol
 from weft.schemas import RawInteractions
 
 FILES = {
-    "items.tsv.gz": 'item_id\tdomain\tasin\ttitle\n1\tFood\tF1\tSalt &amp; "Pepper"\n2\tFood\tF2\tRice\n'
+    "items.tsv.gz": 'item_id\tdomain\tasin\ttitle\n1\tFood\tF1\t"Salt" &amp; "Pepper\n2\tFood\tF2\tRice\n'
     "3\tKitchen\tK3\tPan\n4\tKitchen\tK4\tPot\n",
     "train.tsv.gz": "sequence_id\tkind\titems\n1\toverlap\t1,3,2\n2\tfood-only\t2,1\n",
     "valid.tsv.gz": "sequence_id\tkind\titems\n1\toverlap\t2,3,4\n",
@@ -56,7 +56,7 @@ def test_users_of_different_parts_never_mix_and_events_take_the_domain_of_their_
         (12, "test-2", "1", "test"),
     ]
     items = source.items()
-    assert items["title"].to_list() == ['Salt & "Pepper"', "Rice", "Pan", "Pot"]
+    assert items["title"].to_list() == ['"Salt" & "Pepper', "Rice", "Pan", "Pot"]
     assert items["image"].to_list() == ["F1", "F2", "K3", "K4"]
     cleaned = clean(source.interactions(), items.lazy(), spec.rules)
     assert cleaned.interactions["domain"].to_list()[:3] == ["Food", "Kitchen", "Food"]

@@ -171,6 +171,12 @@ def test_half_stars_and_utf8_titles_of_the_10m_edition(tmp_path):
     assert source.items().select("title", "year").rows() == [("Amélie… (2001)", 2001), ("Up", None)]
 
 
+def test_a_title_may_hold_what_python_takes_for_the_end_of_a_line(tmp_path):
+    folder = folder_of(tmp_path, ratings_dat=RATINGS, movies_dat=b"1::Caf\xe9\x85 (2001)::Comedy\r\n2::Up\x0b::War\r\n")
+    items = opened(folder, tmp_path).items()
+    assert items.select("title", "genres").rows() == [("Café\x85 (2001)", ["Comedy"]), ("Up\x0b", ["War"])]
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_the_csv_editions_are_read_from_a_zip_and_from_a_folder(tmp_path, zipped):
     path = folder_of(tmp_path, ratings_csv=RATINGS_CSV, movies_csv=MOVIES_CSV, links_csv=b"movieId,imdbId\n")

@@ -26,7 +26,10 @@ def opened(source: Path, tmp_path: Path, **mapping) -> Source:
     ("text", "mapping"),
     [
         ("user\titem\n007\ta,b\nbob\ta,1e5,c\n", {}),
-        ("who\tkind\twhat\r\n007\tx\ta b\r\nbob\ty\ta 1e5 c\r\n", {"interactions": {"user": "who", "item": "what"}}),
+        (
+            "who\tkind\twhat\r\n\r\n007\tx\ta b\r\nbob\ty\ta 1e5 c\r\n",
+            {"interactions": {"user": "who", "item": "what"}},
+        ),
         ("007\ta,b\nbob\ta, 1e5 ,c", {}),
         ("007 a b\nbob a  1e5 c \n\n", {}),
         ("007\ta|b\nbob\ta|1e5|c\n", {"item_separator": "|"}),

@@ -221,3 +221,15 @@ def test_a_json_column_that_holds_objects_is_no_column(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"user": {"id": 1}, "item": "x"}\n')
     with pytest.raises(SourceError, match="has no column 'user'"):
         open_source(specify(tmp_path / "storage", "mine", source=tmp_path / "a.jsonl")).check()
+
+
+@pytest.mark.parametrize("name", ["events.csv.gz", "events.jsonl.gz"])
+def test_a_gzip_file_that_is_cut_or_a_bomb_is_one_clear_error_before_any_work(tmp_path, name):
+    lines = ["user,item"] * name.startswith("events.csv")
+    lines += [f"{k},x" if name.startswith("events.csv") else f'{{"user": {k}, "item": "x"}}' for k in range(1_000)]
+    text = "\n".join(lines).encode()
+    whole = gzip.compress(text)
+    for content, why in ((whole[:-9], "is damaged"), (gzip.compress(text + b" " * 2**23), "unpacks to over")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SourceError, match=why):
+            open_source(specify(tmp_path / "storage", "mine", source=tmp_path / name)).check()
