@@ -25,10 +25,11 @@ def quality_over_seeds(source: Path) -> bool:
     values, held = {}, True
     for seed in SEEDS:
         command = [sys.executable, "-m", "benchmarks.quality_ml1m", "--source", source, "--seed", seed]
-        (RESULTS / "quality_ml1m.json").unlink(missing_ok=True)  # a run that fails must not leave the last one's figure
+        kept = RESULTS / ("quality_ml1m.json" if seed == "0" else f"quality_ml1m_seed{seed}.json")
+        kept.unlink(missing_ok=True)  # a run that fails must not leave the last one's figure
         held &= subprocess.run(command, check=False).returncode == 0
-        if (RESULTS / "quality_ml1m.json").exists():
-            values[seed] = json.loads((RESULTS / "quality_ml1m.json").read_text())["ndcg_10"]
+        if kept.exists():
+            values[seed] = json.loads(kept.read_text())["figures"]["ndcg@10"]["value"]
     print(f"kept in {save('quality_ml1m_seeds', {'ndcg_10': values, 'holds': held})}")
     return held
 

@@ -175,6 +175,7 @@ def test_the_watch_reads_the_metric_of_the_real_loop_and_ends_the_fit_at_the_goa
     metrics, watch = iter([0.149, 0.151, 0.2]), Watch(0.15)
     runtime = Runtime(device="cpu", progress=watch)
     settings = FitSettings(epochs=6, patience=0, evaluate_every=2)
+    validation = loop.Validation("ndcg@10", lambda: next(metrics))
     with pytest.raises(Reached):
-        loop.fit(_Line(), _OneBatch(), settings, runtime, lambda: next(metrics), loop.open_fabric(runtime))
+        loop.fit(_Line(), _OneBatch(), settings, runtime, validation, loop.open_fabric(runtime))
     assert [(row["epoch"], row["ndcg_10"]) for row in watch.evaluations] == [(2, 0.149), (4, 0.151)]

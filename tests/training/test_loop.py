@@ -15,6 +15,7 @@ from torch import nn
 
 from weft.errors import WeftError
 from weft.models.settings import FitSettings
+from weft.progress import NoProgress
 from weft.training import loop
 from weft.training.runtime import Runtime
 
@@ -68,6 +69,21 @@ def test_the_weights_of_the_best_epoch_are_kept_and_patience_stops_the_fit() -> 
     assert history["validation"].to_list() == [0.1, 0.3, 0.2, 0.25]
     assert history["metric"].to_list() == ["ndcg@10"] * 4
     assert module.slope.item() == slopes[1]
+
+
+def test_a_resumed_fit_counts_its_own_epochs_alone_so_that_the_time_left_is_true(tmp_path: Path) -> None:
+    opened: list[tuple[str, float | None]] = []
+
+    class Watch(NoProgress):
+        def step(self, label: str, total: float | None = None, unit: str = "rows"):
+            opened.append((label, total))
+            return super().step(label, total, unit)
+
+    for epochs in (2, 6):
+        settings = FitSettings(epochs=epochs, patience=0)
+        runtime = Runtime(device="cpu", work=tmp_path, progress=Watch())
+        loop.fit(Line(), Points(), settings, runtime, None, loop.open_fabric(runtime))
+    assert opened == [("training", 2), ("training on from epoch 2", 4)]
 
 
 def test_the_learning_rate_warms_up_and_decays_to_nothing() -> None:

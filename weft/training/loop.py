@@ -93,8 +93,9 @@ def fit(
     )
     state = load_checkpoint(runtime.work, module, optimiser) or Checkpoint()
     model, optimiser_ = fabric.setup(module, optimiser)
-    with runtime.progress.step("training", settings.epochs, "epochs") as step:
-        step.advance(state.epoch)
+    # The epochs of an interrupted fit are no part of this one's rate and time left.
+    label = f"training on from epoch {state.epoch}" if state.epoch else "training"
+    with runtime.progress.step(label, settings.epochs - state.epoch, "epochs") as step:
         while state.epoch < settings.epochs and not _exhausted(state, settings):
             loss, rate = _train_epoch(model, optimiser_, batches, state.epoch, settings, runtime, fabric, step.advance)
             state.epoch += 1
