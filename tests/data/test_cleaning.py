@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from weft.data.cleaning import clean
 from weft.data.rules import CleaningRules
 from weft.errors import SourceError
+from weft.progress import LogProgress
 from weft.schemas import Interactions, Items, RawInteractions, RawItems, Rejected, Users
 
 LENIENT = CleaningRules(rating_min=1, rating_max=5, max_rejected_share=1.0)
@@ -116,6 +117,13 @@ def test_too_many_broken_rows_stop_the_run_with_the_commonest_rule() -> None:
         clean(log(), shelf("x"), LENIENT)
     with pytest.raises(SourceError, match="missing_user"):
         clean(log((None, "x", 1, 1)), shelf("x"), LENIENT)
+
+
+def test_cleaning_tells_how_many_rows_of_how_many_it_has_read() -> None:
+    told: list[str] = []
+    events = log(("a", "x", 1, 1), ("b", "y", 2, 1))
+    clean(events, shelf(), LENIENT, progress=LogProgress(told.append, interval=0.0))
+    assert told[0].startswith("clean: 2 of 2 rows, ")
 
 
 ids = st.sampled_from([None, "", "a", "b", "c"])

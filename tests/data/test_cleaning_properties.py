@@ -28,7 +28,7 @@ good = st.tuples(
     st.sampled_from("abcd"), st.sampled_from("xyz"), st.integers(0, 9), st.sampled_from([1.0, 4.5, None]),
     optional, st.none(), st.none(),
 )  # fmt: skip
-hundred = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+sixty = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def raw(events: list[tuple]) -> pl.DataFrame:
@@ -64,7 +64,7 @@ def broken(event: tuple, *, timed: bool) -> str | None:
     return None
 
 
-@hundred
+@sixty
 @given(st.lists(event, max_size=25))
 def test_every_row_ends_in_one_place_for_the_reason_that_one_finds_by_hand(events) -> None:
     timed = any(time is not None for _, _, time, *_ in events)
@@ -91,7 +91,7 @@ def test_every_row_ends_in_one_place_for_the_reason_that_one_finds_by_hand(event
         schema.validate(part)
 
 
-@hundred
+@sixty
 @given(st.lists(good, min_size=1, max_size=25))
 def test_numbers_have_no_gaps_and_follow_the_first_appearance_in_time(events) -> None:
     table = cleaned(events)
@@ -103,7 +103,7 @@ def test_numbers_have_no_gaps_and_follow_the_first_appearance_in_time(events) ->
     assert table.interactions.equals(table.interactions.sort("user", "timestamp", "row"))
 
 
-@hundred
+@sixty
 @given(st.lists(event, max_size=20), st.randoms())
 def test_the_order_in_which_numbered_rows_arrive_changes_nothing(events, random) -> None:
     assume(any(broken(one, timed=True) is None for one in events))
@@ -115,7 +115,7 @@ def test_the_order_in_which_numbered_rows_arrive_changes_nothing(events, random)
         assert getattr(one, name).equals(getattr(other, name))
 
 
-@hundred
+@sixty
 @given(st.lists(good, min_size=1, max_size=20), st.randoms())
 def test_another_order_of_lines_changes_nothing_but_the_order_inside_a_second(events, random) -> None:
     shuffled = events.copy()
@@ -130,7 +130,7 @@ def test_another_order_of_lines_changes_nothing_but_the_order_inside_a_second(ev
         assert one.items.equals(other.items)
 
 
-@hundred
+@sixty
 @given(st.lists(good, min_size=1, max_size=15), st.data())
 def test_a_repeat_purchase_is_another_event_and_an_exact_repetition_is_none(events, data) -> None:
     chosen = data.draw(st.sampled_from(events))
@@ -144,7 +144,7 @@ def test_a_repeat_purchase_is_another_event_and_an_exact_repetition_is_none(even
     assert said.rejected.filter(pl.col("row") == len(events))["rule"].to_list() == ["duplicate"]
 
 
-@hundred
+@sixty
 @given(st.lists(good, min_size=1, max_size=40))
 def test_who_is_left_after_rare_users_and_items_are_those_that_one_by_one_removal_leaves(events) -> None:
     left = list(dict.fromkeys(events))

@@ -1,10 +1,9 @@
 """From what the source states to what every later stage can trust: rules kept, numbers, order.
 
 Every input row ends up in exactly one place: accepted, or in ``rejected`` with the name of the first rule it broke.
-Rows are read as a stream and held as 20 bytes each: ids are codes of categories, times and rows 32-bit numbers.
 What a refused row said is read from the source a second time, for these rows alone.
-Not here: the rules (``rules.py``), counting and ordering (``numbering.py``), reading files (``sources.py``),
-splitting (``evaluation/protocols``).
+Not here: the rules (``rules.py``), the narrow columns that rows are held in (``reading.py``), counting and ordering
+(``numbering.py``), reading files (``sources.py``), splitting (``evaluation/protocols``).
 """
 
 from __future__ import annotations
@@ -18,23 +17,11 @@ import polars.selectors as cs
 from numpy.typing import NDArray
 
 from weft.data import numbering
-from weft.data.rules import (
-    CONTROL,
-    RULE,
-    CleaningRules,
-    as_rejected,
-    check_share,
-    event_rules,
-    first_broken,
-    item_rules,
-)
+from weft.data.reading import TEXTS, codes, read, unprintable
+from weft.data.rules import RULE, CleaningRules, as_rejected, check_share, first_broken, item_rules
 from weft.errors import SourceError
-from weft.progress import NoProgress, Progress
+from weft.progress import Progress
 from weft.schemas import Rejected
-
-_BATCH = 131_072
-_OPTIONAL = ("timestamp", "rating", "domain", "session_id", "part")
-_KEYS = ("user_id", "item_id", "domain", "session_id", "part")
 
 
 @dataclass(frozen=True)
@@ -72,16 +59,21 @@ def clean(
         SourceError: If too large a share of the rows is broken, or none is left.
     """
     rules = rules or CleaningRules()
-    kinds = {name: pl.Categorical(pl.Categories.random(name)) for name in _KEYS}  # of this call: codes stay small
-    events, broken = _read(raw_interactions, rules, kinds, progress)
-    user, item = _codes(events["user_id"]), _codes(events["item_id"])
-    unprintable = _unprintable(events["user_id"]) | _unprintable(events["item_id"])
-    keep = ~unprintable
+    kinds = {name: pl.Categorical(pl.Categories.random(name)) for name in TEXTS}  # of this call: codes stay small
+    events, broken = read(raw_interactions, rules, kinds, progress)
+    user, item = codes(events["user_id"]), codes(events["item_id"])
+    odd = unprintable(events["user_id"]) | unprintable(events["item_id"])
+    keep = ~odd
     again = _repeated(raw_interactions, events["row"], numbering.same_triple(user, item, _times(events)))
     again = again[keep[again]]
     keep[again] = False
-    odd = _refused(events["row"], np.flatnonzero(unprintable), "unprintable_id")
-    broken = pl.concat([broken, odd, _refused(events["row"], again, "duplicate")])
+    broken = pl.concat(
+        [
+            broken,
+            _refused(events["row"], np.flatnonzero(odd), "unprintable_id"),
+            _refused(events["row"], again, "duplicate"),
+        ]
+    )
     check_share("interactions", int(keep.sum()), broken["rule"], rules, _examples(raw_interactions, broken))
 
     catalogue, broken_items = _catalogue(raw_items, rules, kinds)
@@ -104,60 +96,6 @@ def clean(
         _unreadable(raw_items, catalogue, decoded),
     ]
     return Cleaned(interactions, users, items, pl.concat(refused).sort("source", "row", maintain_order=True))
-
-
-# ---- reading ---------------------------------------------------------------------------------------------------
-
-
-def _read(
-    raw: pl.LazyFrame, rules: CleaningRules, kinds: dict[str, pl.Categorical], progress: Progress | None
-) -> tuple[dict[str, pl.Series], pl.DataFrame]:
-    """The rows that keep every rule, as narrow columns by ascending row; and the others' rows and rules."""
-    timed = raw.select("timestamp").drop_nulls().head(1).collect(engine="streaming").height > 0
-    plan = raw.select(
-        pl.col("row").cast(pl.UInt32),
-        *(pl.col(name).cast(kind) for name, kind in kinds.items()),
-        pl.col("timestamp").cast(pl.UInt32, strict=False),
-        pl.col("rating").cast(pl.Float32),
-        first_broken(event_rules(rules, timed=timed)),
-    )
-    columns = {name: kind for name, kind in plan.collect_schema().items() if name != "rule"}
-    good = {name: [pl.Series(name, [], kind)] for name, kind in columns.items()}
-    broken = [pl.DataFrame(schema={"row": pl.UInt32, "rule": RULE})]
-    rows = None if progress is None else raw.select(pl.len()).collect(engine="streaming").item()
-    with (progress or NoProgress()).step("clean", rows) as step:
-        for batch in plan.collect_batches(chunk_size=_BATCH, maintain_order=True, engine="streaming"):
-            kept = batch
-            if batch["rule"].null_count() < batch.height:
-                broken.append(batch.filter(pl.col("rule").is_not_null()).select("row", "rule"))
-                kept = batch.filter(pl.col("rule").is_null())
-            for name, parts in good.items():
-                parts.append(_without_memory(kept[name]))
-            step.advance(batch.height)
-    events = {name: _joined(good.pop(name), kind) for name, kind in columns.items()}
-    if not events["row"].is_sorted():
-        order = events["row"].arg_sort()
-        events = {name: column.gather(order) for name, column in events.items()}
-    return events, pl.concat(broken)
-
-
-def _without_memory(column: pl.Series) -> pl.Series:
-    """A column of nulls as one that takes no memory; any other as it is."""
-    return column.cast(pl.Null) if column.null_count() == len(column) else column
-
-
-def _joined(parts: list[pl.Series], kind: pl.DataType) -> pl.Series:
-    """Parts in one piece; an optional column in which no part has a value keeps taking no memory."""
-    if parts[0].name in _OPTIONAL and all(part.dtype == pl.Null for part in parts[1:]):
-        return pl.concat(part.cast(pl.Null) for part in parts)
-    return pl.concat((part.cast(kind) for part in parts), rechunk=True)
-
-
-def _unprintable(ids: pl.Series) -> numbering.Mask:
-    """Which ids hold a control character; asked of each different id once."""
-    different = ids.unique()
-    odd = _codes(different.filter(different.cast(pl.String).str.contains(CONTROL)))
-    return np.isin(_codes(ids), odd) if len(odd) else np.zeros(len(ids), np.bool_)
 
 
 def _catalogue(
@@ -222,17 +160,17 @@ def _number(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Gives users and items their numbers and sorts the events by (user, timestamp, row). Uses ``events`` up."""
     positions = numbering.in_time(kept, _times(events))
-    codes = _codes(events["user_id"])
-    _, first = numbering.first_seen(codes[positions])
+    user = codes(events["user_id"])
+    _, first = numbering.first_seen(user[positions])
     users = pl.DataFrame({"user_id": events["user_id"].gather(positions[first])}).select(_from_one("user"), "user_id")
     number = _numbers(users["user_id"])
-    order = numbering.by_user(number[codes[positions]], positions)
-    columns = {"row": events.pop("row").gather(order).cast(pl.Int64), "user": pl.Series(number[codes[order]])}
-    del codes, events["user_id"]
+    order = numbering.by_user(number[user[positions]], positions)
+    columns = {"row": events.pop("row").gather(order).cast(pl.Int64), "user": pl.Series(number[user[order]])}
+    del user, events["user_id"]
 
-    codes = _codes(events["item_id"])
+    item = codes(events["item_id"])
     listed = catalogue["item_id"].to_physical()
-    seen, first = numbering.first_seen(codes[positions])
+    seen, first = numbering.first_seen(item[positions])
     places = positions[first[~np.isin(seen, listed)]]
     unlisted = pl.DataFrame({"item_id": events["item_id"].gather(places)})
     if events["domain"].dtype != pl.Null:
@@ -241,8 +179,8 @@ def _number(
         unlisted = unlisted.join(told, on="item_id", how="left", maintain_order="left")
     items = pl.concat([catalogue.drop("row", "image"), unlisted], how="diagonal")
     items = items.select(_from_one("item"), pl.exclude("item"))
-    columns["item"] = pl.Series(_numbers(items["item_id"])[codes[order]])
-    del codes, events["item_id"], positions
+    columns["item"] = pl.Series(_numbers(items["item_id"])[item[order]])
+    del item, events["item_id"], positions
 
     columns["timestamp"] = events.pop("timestamp").gather(order).cast(pl.Int64)
     columns["rating"] = events.pop("rating").gather(order).cast(pl.Float32)
@@ -261,10 +199,6 @@ def _number(
     return interactions, users.with_columns(as_text), items.with_columns(as_text)
 
 
-def _codes(ids: pl.Series) -> numbering.Codes:
-    return ids.to_physical().to_numpy()
-
-
 def _times(events: dict[str, pl.Series]) -> numbering.Codes | None:
     """Times where there are any: then every accepted row has one."""
     times = events["timestamp"]
@@ -273,9 +207,9 @@ def _times(events: dict[str, pl.Series]) -> numbering.Codes | None:
 
 def _numbers(ids: pl.Series) -> NDArray[np.int32]:
     """Our number, from 1, by the code of the id; the ids come in the order of their numbers."""
-    codes = _codes(ids)
-    numbers = np.zeros(int(codes.max(initial=0)) + 1, np.int32)
-    numbers[codes] = np.arange(1, len(codes) + 1)
+    present = codes(ids)
+    numbers = np.zeros(int(present.max(initial=0)) + 1, np.int32)
+    numbers[present] = np.arange(1, len(present) + 1)
     return numbers
 
 
