@@ -15,6 +15,7 @@ from resources.cells import Cells
 from resources.storage import ParquetStorage, Table
 from weft.cells import Cell
 from weft.errors import MissingArtifactError
+from weft.evaluation.protocols import PROTOCOLS
 from weft.models.registry import MODELS, entry
 from weft.progress import LogProgress
 
@@ -78,7 +79,8 @@ def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tup
         MissingArtifactError: If nothing fits.
     """
     wanted = list(MODELS) if system == BEST else [entry(system).name]
-    protocols = list(dict.fromkeys([cells.headline(dataset), *(str(cell.protocol) for cell in cells.of(dataset))]))
+    wished = dict.fromkeys([cells.headline(dataset), *(str(cell.protocol) for cell in cells.of(dataset))])
+    protocols = [name for name in wished if not PROTOCOLS[name].control]  # what leaks chooses nobody
     figures = (
         store.read("reports.metrics", Cell(dataset))
         .filter(pl.col("system").is_in(wanted), pl.col("protocol").is_in(protocols))

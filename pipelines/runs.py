@@ -18,7 +18,7 @@ from pipelines.follow import Follower, Seen
 from pipelines.instance import HOST_TAG
 from weft.data.registry import DatasetSpec
 from weft.errors import RequestError
-from weft.evaluation.protocols import protocol
+from weft.evaluation.protocols import PROTOCOLS, protocol
 from weft.models.registry import MODELS
 from weft.models.settings import resolve
 
@@ -136,7 +136,8 @@ def run_config(wanted: Request) -> dict[str, Any]:
 def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> tuple[bool, Seen]:
     """Runs the job ``all_systems`` for the request's assets, shown live. Returns whether it succeeded."""
     selection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS
-    if any(system in MODELS for system in wanted.systems):  # the oracle alone cannot serve anybody
+    fair = not wanted.protocols or any(not PROTOCOLS[name].control for name in wanted.protocols)
+    if fair and any(system in MODELS for system in wanted.systems):  # the oracle alone cannot serve anybody
         selection |= jobs.SERVING
     keys = selection.resolve(jobs.all_systems().asset_layer.asset_graph)
     tags = {PARTITION_TAG: wanted.dataset, INVOCATION_TAG: uuid.uuid4().hex, HOST_TAG: socket.gethostname()}

@@ -67,7 +67,7 @@ def run(
 
 def _check_protocols(protocols: list[str], spec: DatasetSpec) -> None:
     """Refuses protocols that need a column which the data set is known to lack."""
-    columns = set()
+    columns = set()  # as the interactions call them
     if spec.has_times:
         columns.add("timestamp")
     if spec.has_ratings:
@@ -78,8 +78,9 @@ def _check_protocols(protocols: list[str], spec: DatasetSpec) -> None:
         columns.add("session_id")
     for name in protocols:
         if lacking := protocol(name, spec.protocols.get(name)).lacks(columns):
+            wanted = lacking.replace("session_id", "session")  # as the mapping calls it
             raise RequestError(
-                f"protocol {name!r} needs the column {lacking} and the mapping of {spec.name} names none",
+                f"protocol {name!r} needs {wanted} and the mapping of {spec.name} names none",
                 "map the column, or use --protocols leave_one_out",
             )
 

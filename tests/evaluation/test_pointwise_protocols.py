@@ -123,3 +123,11 @@ def test_what_labels_lack_is_said_in_one_sentence() -> None:
         protocol("paper_tallrec_blocks").split(SHOP.lazy())
     assert protocol("pointwise_time").lacks({"timestamp"}) == "rating"
     assert protocol("paper_tallrec_blocks").lacks({"rating"}) == ""
+
+
+@pytest.mark.parametrize(("name", "rules"), [("pointwise_time", {}), ("paper_tallrec_blocks", {"by": "users"})])
+def test_what_a_history_shows_of_the_interactions_is_what_the_labels_call_liked(name: str, rules: dict) -> None:
+    rule = protocol(name, rules)
+    splits = rule.split(SHOP.lazy()).collect()
+    liked = SHOP.filter(rule.liked)["row"].sort().to_list()
+    assert liked == splits.filter(pl.col("label"))["row"].sort().to_list()

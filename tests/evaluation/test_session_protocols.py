@@ -77,13 +77,13 @@ def test_a_window_of_the_clock_starts_at_round_seconds_for_everybody() -> None:
 
 
 def test_ties_are_those_of_the_session_not_of_the_user() -> None:
-    # User 1 has two visits at once; in second 30 one of them ends with a tie, the other does not.
-    data = visits((1, "a", [(1, 0), (2, 30)]), (1, "b", [(1, 0), (2, 30), (3, 30)]), (2, "c", [(1, 1), (2, 2)]))
-    rule = protocol("sessions", {"train_share": 0.34, "validation_share": 0.33, "targets": "all_prefixes"})
+    # User 1 ends a visit in the second in which the next one starts; the last visit has a tie inside.
+    data = visits((2, "a", [(1, 0), (2, 9)]), (1, "b", [(1, 20), (2, 30)]), (1, "c", [(1, 30), (2, 31), (2, 31)]))
+    rule = protocol("sessions", {"train_share": 0.34, "validation_share": 0.33})
     splits = rule.split(data).collect()
     assert splits.filter("target").select("session", "item").rows() == [(2, 2), (3, 2)]
-    assert tied_time(splits, "validation").tolist() == [True]
-    assert tied_time(splits, "test").tolist() == [False]
+    assert tied_time(splits, "validation").tolist() == [False]
+    assert tied_time(splits, "test").tolist() == [True]
 
 
 def test_llm4sbr_drops_rare_items_first_and_cuts_in_the_order_of_users_and_windows() -> None:

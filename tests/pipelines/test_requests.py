@@ -137,7 +137,16 @@ def test_protocols_and_rules_that_do_not_exist_are_refused_in_a_data_set(
         registry.specify(tmp_path, "storefront", protocols=protocols)
 
 
-@pytest.mark.parametrize(("protocol", "lack"), [("predefined", "parts"), ("global_time", "timestamps")])
+@pytest.mark.parametrize(
+    ("protocol", "lack"),
+    [
+        ("predefined", "part"),
+        ("global_time", "timestamp"),
+        ("sessions", "session or timestamp"),
+        ("pointwise_time", "timestamp"),
+        ("paper_tallrec_blocks", "rating"),
+    ],
+)
 def test_a_protocol_that_the_data_cannot_serve_is_refused_before_any_work(
     tiny_storage: Path, protocol: str, lack: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

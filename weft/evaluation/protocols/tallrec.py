@@ -46,6 +46,11 @@ class PaperTallrecBlocks(Protocol):
     like_above: float = Field(default=3, description="Ratings above this are positive (TALLRec: 3 movies, 5 books).")
     windows: int = Field(default=10_000, ge=10, description="The last so many windows are used.")
 
+    @property
+    def liked(self) -> pl.Expr:
+        """Rated, and above the threshold."""
+        return (pl.col("rating") > self.like_above).fill_null(value=False)
+
     def _assigned(self, ordered: pl.LazyFrame) -> pl.LazyFrame:
         rated = ordered.filter(pl.col("rating").is_not_null()).collect()
         by = self.by if self.by != "auto" else "users" if rated["timestamp"].null_count() else "windows"
