@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,25 @@ def cycle() -> Events:
     ring = N_ITEMS - 1
     histories = [[(start + step) % ring + 1 for step in range(5)] for start in range(N_USERS)]
     return events([*histories, [3]])
+
+
+def labelled() -> Events:
+    """Everybody likes the even items and dislikes the odd ones, apart from user 1, who rated nothing they liked.
+
+    Users read the ring from different places, and dislike the odd items more often than they like the even ones.
+    """
+    ring = N_ITEMS - 1
+    histories = [[(start + step) % ring + 1 for step in range(8)] for start in range(N_USERS)]
+    histories[0] = [1, 3]
+    train = events(histories)
+    return replace(train, label=(train.item % 2 == 0).astype(np.float32))
+
+
+def judged() -> Task:
+    """Labelled pairs of the same taste, some of strangers, after histories of many lengths."""
+    asked = queries([[2, 4], [2, 4], [6], [6], [], [], [8] * 30, [8] * 30], users=[2, 2, 3, 3, 45, 45, 4, 4])
+    item = np.array([6, 5, 8, 9, 4, 7, 10, 11], np.int32)
+    return Task("validation", asked, item, np.arange(N_ITEMS + 1) > 0, filter_seen=False, label=item % 2 == 0)
 
 
 def favourite(item: int = 5) -> Events:

@@ -1,5 +1,6 @@
 """The contract of ``weft/models/base.py``, held by every model in the registry."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -124,3 +125,38 @@ def test_pairs_and_vectors_agree_with_the_scores(name: str, fitted: dict[str, Mo
         assert items.shape[0] == c.N_ITEMS + 1
         assert not items[0].any()
         assert states.shape == (len(asked), items.shape[1])
+
+
+def test_labels_teach_what_is_liked(name: str) -> None:
+    """Of two items with as many events the liked one scores higher, for people and for strangers."""
+    task = c.judged()
+    model = c.build(name, loss="binary")
+    history = model.fit(c.labelled(), task, c.runtime())
+    scores = model.score_pairs(task.queries, task.target)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    told = task.queries.lengths > 0 if name == "itemknn" else np.ones(len(task), np.bool_)  # it needs a history
+    liked, disliked = (scores[task.label & told], scores[~task.label & told])
+    assert (liked > disliked).all()
+    if len(history):
+        assert set(history["metric"]) == {"uauc"}
+        assert history["validation"].max() == 1
+
+
+def test_disliked_events_are_no_interactions_of_a_model_that_counts(name: str) -> None:
+    if issubclass(MODELS[name].settings, FitSettings):
+        pytest.skip("it learns from dislikes")
+    models = [c.build(name) for _ in range(2)]
+    for model, train in zip(models, (c.labelled(), c.labelled().positives), strict=True):
+        model.fit(train, None, c.runtime())
+    c.assert_same_tensors(*models)
+
+
+def test_an_interrupted_fit_on_labels_ends_where_an_unbroken_one_does(name: str, tmp_path) -> None:
+    task = c.judged()
+    whole, broken = c.build(name, loss="binary", epochs=4), c.build(name, loss="binary", epochs=4)
+    whole.fit(c.labelled(), task, c.runtime())
+    with contextlib.suppress(c.Interrupted):
+        broken.fit(c.labelled(), task, c.runtime(work=tmp_path, progress=c.Watcher(stop=2)))
+    broken.fit(c.labelled(), task, c.runtime(work=tmp_path))
+    c.assert_same_tensors(whole, broken)

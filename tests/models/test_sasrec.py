@@ -6,6 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from weft.data.sequences import Events, Queries
+from weft.errors import RequestError
 from weft.models.sasrec import SASRec, SASRecModule
 from weft.models.settings import SASRecSettings
 from weft.training.runtime import Runtime
@@ -44,9 +45,7 @@ def test_the_training_loss_is_the_cross_entropy_of_the_states_that_answer_querie
     torch.testing.assert_close(loss, expected)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"loss": "binary"}, {"item_bias": True}, {"loss": "sampled_softmax", "negatives": 4}]
-)
+@pytest.mark.parametrize("settings", [{"loss": "binary"}, {"loss": "sampled_softmax", "negatives": 4}])
 def test_every_loss_learns_a_cycle(settings: dict) -> None:
     users = np.repeat(np.arange(1, 61), 6).astype(np.int32)
     items = (np.arange(360) % 6 + np.repeat(np.arange(60), 6)) % 9 + 1
@@ -66,6 +65,12 @@ def test_scores_of_pairs_are_the_scores_of_the_catalogue_and_padding_is_never_re
     assert torch.isneginf(scores[:, 0]).all()
     pairs = model.score_pairs(queries, np.array([4, 9], np.int32))
     np.testing.assert_allclose(pairs, [scores[0, 4], scores[1, 9]], rtol=1e-5)
+
+
+def test_labels_and_a_loss_that_cannot_use_them_are_refused_before_any_work() -> None:
+    train = Events(*(np.ones(2, np.int32),) * 2, None, np.ones(2, np.float32), n_users=1, n_items=9)
+    with pytest.raises(RequestError, match="loss=binary"):
+        SASRec(SASRecSettings(**SMALL)).fit(train, None, Runtime(device="cpu"))
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

@@ -30,6 +30,18 @@ def test_what_is_set_replaces_the_default_and_nothing_else() -> None:
     assert made == SASREC.settings(width=32, loss="binary")
 
 
+def test_what_was_tuned_for_a_protocol_stands_over_the_data_sets_and_rankings_say_nothing_about_pairs() -> None:
+    none = config_class(SASREC)()
+    ranked = settings_of(SASREC, "ml-1m", none, "leave_one_out")
+    assert ranked == settings_of(SASREC, "ml-1m", none)
+    assert (ranked.loss, ranked.length) == ("cross_entropy", 200)
+    tuned = settings_of(SASREC, "ml-1m", none, "pointwise_collm_months")
+    assert (tuned.loss, tuned.length, tuned.epochs) == ("binary", 50, 30)
+    assert settings_of(SASREC, "ml-1m", none, "pointwise_time") == SASREC.settings(loss="binary", length=50)
+    given = settings_of(SASREC, "ml-1m", config_class(SASREC)(length=7), "pointwise_collm_months")
+    assert given == tuned.model_copy(update={"length": 7})
+
+
 def test_a_value_out_of_bounds_is_refused_by_name() -> None:
     with pytest.raises(RequestError, match=r"sasrec\.dropout"):
         settings_of(SASREC, "tiny", config_class(SASREC)(dropout=2.0))

@@ -46,7 +46,6 @@ class SASRecModule(nn.Module):
         width = settings.width
         self.settings = settings
         self.items = nn.Embedding(n_items + 1, width, padding_idx=0)
-        self.bias = nn.Parameter(torch.zeros(n_items + 1)) if settings.item_bias else None
         self.positions = nn.Embedding(settings.length, width)
         self.dropout = Dropout(settings.dropout)
         inner = width * settings.feedforward
@@ -71,8 +70,8 @@ class SASRecModule(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.last_block(x)
-        hidden, target = self._state(x[real]), targets[real] - 1
-        catalogue = self.catalogue()[1:]
+        hidden, target = self.norm(x[real]), targets[real] - 1
+        catalogue = self.items.weight[1:]
         if self.settings.loss == "binary":
             return _binary(hidden, catalogue, target, max(self.settings.negatives, 1))
         if self.settings.loss == "sampled_softmax":
@@ -80,20 +79,11 @@ class SASRecModule(nn.Module):
         return cross_entropy(hidden, catalogue, target)
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """[batch, width]: the state after the last item of each right-padded history; with item bias one wider."""
+        """[batch, width]: the state after the last item of each right-padded history."""
         x = self._embed(inputs, lengths)
         for block in self.blocks:
             x = block(x)
-        return self._state(self.last_block.last(x, (lengths - 1).clamp(min=0)))
-
-    def catalogue(self) -> Tensor:
-        """[n_items + 1, width]: the item vectors; with item bias one wider, the bias in the last column."""
-        return self.items.weight if self.bias is None else torch.cat([self.items.weight, self.bias[:, None]], 1)
-
-    def _state(self, x: Tensor) -> Tensor:
-        """The normed state; with item bias a 1 beside it, so that a score remains an inner product."""
-        x = self.norm(x)
-        return x if self.bias is None else torch.cat([x, torch.ones_like(x[..., :1])], -1)
+        return self.norm(self.last_block.last(x, (lengths - 1).clamp(min=0)))
 
     def _embed(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         place = self.settings.length - lengths[:, None] + torch.arange(inputs.shape[1], device=inputs.device)
@@ -158,20 +148,20 @@ class SASRec(Model[SASRecSettings]):
         return loop.Validation(metric, partial(measured, metric, self.score_pairs, validation))
 
     def score(self, queries: Queries) -> Tensor:
-        """Inner product of the state after the history with every item vector, plus the item's bias if it has one."""
-        scores = self._states(queries) @ self.module.catalogue().detach().t()
+        """Inner product of the state after the history with every item vector."""
+        scores = self._states(queries) @ self.module.items.weight.detach().t()
         scores[:, 0] = float("-inf")
         return scores
 
     def score_pairs(self, queries: Queries, item: NDArray[np.int32]) -> NDArray[np.float32]:
         """The same, for one item per query."""
-        items = self.module.catalogue().detach()
+        items = self.module.items.weight.detach()
         index = torch.from_numpy(item.astype(np.int64)).to(items.device)
         return (self._states(queries) * items[index]).sum(1).cpu().numpy()
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """The shared item matrix; with item bias the bias is one more column, and 1 in every query vector."""
-        return self.module.catalogue().detach().float().cpu().numpy()
+        """The shared item matrix."""
+        return self.module.items.weight.detach().float().cpu().numpy()
 
     def query_vectors(self, queries: Queries) -> NDArray[np.float32]:
         """The state after the last item of each history."""
@@ -202,7 +192,7 @@ class SASRec(Model[SASRecSettings]):
         device = module.items.weight.device
         kept = np.minimum(queries.lengths, self.settings.length)
         order = np.argsort(kept, kind="stable")
-        states = torch.empty((len(queries), module.catalogue().shape[1]), device=device)
+        states = torch.empty((len(queries), self.settings.width), device=device)
         for start in range(0, len(order), _QUERIES):
             rows = order[start : start + _QUERIES]
             inputs = queries.take(rows).padded(int(max(kept[rows].max(), 1)))

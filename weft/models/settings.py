@@ -87,7 +87,6 @@ class SASRecSettings(FitSettings):
         description="Sampled negatives: per step for sampled_softmax; per positive for binary, where 0 means one "
         "without labels (the paper's) and none beside labels.",
     )
-    item_bias: bool = Field(False, description="A bias per item in every score.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

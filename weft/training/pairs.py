@@ -105,8 +105,8 @@ class PairLoss(nn.Module):
     """Binary cross-entropy of labelled pairs.
 
     Args:
-        network: Has ``encode(inputs, lengths)``, the state after each history, and ``catalogue()``, a vector for every
-            item with padding first; a pair's logit is their inner product.
+        network: Has ``encode(inputs, lengths)``, the state after each history, and ``items``, the embedding of items;
+            a pair's logit is their inner product.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -135,4 +135,4 @@ class PairLoss(nn.Module):
             item: int64 [r], the judged item.
         """
         states = self.network.encode(inputs, lengths)  # type: ignore[operator]
-        return (states[history] * self.network.catalogue()[item]).sum(1)  # type: ignore[operator]
+        return (states[history] * self.network.items(item)).sum(1)  # type: ignore[operator]
