@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import tracemalloc
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tests.data import dumps
 from weft.data.cleaning import clean
+from weft.data.formats.amazon import is_reviews
 from weft.data.registry import specify
 from weft.data.sources import Source, open_source
 from weft.errors import SourceError
@@ -105,6 +107,16 @@ def test_a_gzip_bomb_is_refused(tmp_path):
     path.write_bytes(gzip.compress((dumps.review() + "\n").encode() + b" " * 2**23))
     with pytest.raises(SourceError, match="unpacks to over"):
         opened(path, tmp_path, format="amazon").check()
+
+
+def test_a_file_that_nobody_has_checked_is_looked_at_without_reading_its_endless_line(tmp_path):
+    path = tmp_path / "reviews_X.json.gz"
+    path.write_bytes(gzip.compress(b" " * 2**26))
+    tracemalloc.start()
+    assert not is_reviews(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 def test_json_lines_that_are_no_reviews_are_tabular(tmp_path):

@@ -59,7 +59,7 @@ def test_a_first_line_that_names_no_mapped_columns_is_a_sequence_and_a_note_says
 
 
 def test_lines_that_lack_something_become_rows_that_cleaning_rejects(tmp_path):
-    (tmp_path / "a.tsv").write_bytes(b"u\tx,,y\nv\t\nw\n\tz\nn\xe9\tx\n")
+    (tmp_path / "a.tsv").write_bytes(b"u\tx,,y\nv\t\nw\n\tz\nn\xe9\tx\x1f\n")
     source = opened(tmp_path / "a.tsv", tmp_path)
     source.check()
     rules = specify(tmp_path, "s", source="a.tsv", rules={"max_rejected_share": 0.9}).rules

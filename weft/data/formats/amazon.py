@@ -16,9 +16,9 @@ read too.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +153,8 @@ def _names(path: Path) -> dict[str, str] | None:
     """What the fields of a review are called in this file; a broken line at its top is no reason to give up."""
     try:
         with open_text(path) as lines:
-            head = [json_lines.parsed(line[: 2**20]) for line in islice(lines, 20)]
-    except (OSError, EOFError):
+            head = [json_lines.parsed(lines.readline(2**20)) for _ in range(20)]
+    except (OSError, EOFError, zlib.error):
         return None
     return next(
         (names for names in (_CLASSIC, _NEW) if any(names["user"] in each and names["item"] in each for each in head)),

@@ -15,7 +15,7 @@ from weft.data.mapping import ColumnMapping
 from weft.errors import SourceError
 
 _NO_BREAK = "\x1f"
-"""A separator that no line holds: the CSV reader then hands out whole lines, also those that are not UTF-8."""
+"""A separator that hardly a line holds: the CSV reader then hands out whole lines, also those that are not UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,10 @@ def exploded(path: Path, layout: Layout) -> pl.LazyFrame:
         quote_char=None,
         infer_schema=False,
         encoding="utf8-lossy",
+        truncate_ragged_lines=True,
         skip_rows=int(layout.header),
     )
-    line = pl.col("line").str.strip_chars_end("\r")
+    line = pl.col("line")  # without its \n or \r\n
     fields = line.str.split("\t") if layout.tab else line.str.replace(r"\s+", "\t").str.split("\t")
     items = pl.col("fields").list.get(layout.items, null_on_oob=True)
     if layout.between == " ":
