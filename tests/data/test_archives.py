@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.data.archives import Limits, check_checksum, open_archive, read_gzip
+from weft.data.archives import Limits, check_checksum, check_gzip, open_archive
 from weft.errors import SourceError
 
 
@@ -88,12 +88,16 @@ def test_a_tar_bomb_is_refused(tmp_path):
         open_archive(tmp_path / "a.tar.gz")
 
 
-def test_a_gzip_bomb_is_refused_and_a_gzip_file_is_read(tmp_path):
-    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(8 * 2**20)))
-    (tmp_path / "good.gz").write_bytes(gzip.compress(b"user,item\n"))
+def test_a_gzip_bomb_and_a_damaged_gzip_file_are_refused_and_any_other_file_passes(tmp_path):
+    packed = gzip.compress(b"user,item\n" * 1_000)
+    for name, content in {"bomb": gzip.compress(bytes(8 * 2**20)), "cut": packed[:-9], "good": packed}.items():
+        (tmp_path / f"{name}.gz").write_bytes(content)
     with pytest.raises(SourceError, match="unpacks to over"):
-        read_gzip(tmp_path / "bomb.gz")
-    assert read_gzip(tmp_path / "good.gz") == b"user,item\n"
+        check_gzip(tmp_path / "bomb.gz")
+    with pytest.raises(SourceError, match="is damaged"):
+        check_gzip(tmp_path / "cut.gz")
+    assert check_gzip(tmp_path / "good.gz") == tmp_path / "good.gz"
+    assert check_gzip(tmp_path / "no_such.csv") == tmp_path / "no_such.csv"
 
 
 def test_folder_zip_and_tar_hold_the_same_files(tmp_path):

@@ -190,20 +190,6 @@ def need_file(path: Path) -> Path:
     return path
 
 
-def read_gzip(path: Path, limits: Limits | None = None) -> bytes:
-    """The content of a ``.gz`` file, which may grow to ``limits`` and no further."""
-    limits = limits or Limits()
-    bound = min(limits.bytes, max(2**20, int(limits.ratio * path.stat().st_size)))
-    try:
-        with gzip.open(path) as stream:
-            content = stream.read(bound + 1)
-    except _UNREADABLE as error:
-        raise SourceError(f"{path} is damaged: {error}", "get the file again") from error
-    if len(content) > bound:
-        raise _unsafe(path, f"it unpacks to over {bound:,} bytes")
-    return content
-
-
 def check_gzip(path: Path, limits: Limits | None = None) -> Path:
     """Reads a ``.gz`` file once, holding a megabyte at a time, and returns its path; other files are not touched.
 
