@@ -5,10 +5,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines.cli import invoke
 from resources.artifacts import ArtifactStore
 from tests.pipelines.running import make
 from weft.cells import Cell
 from weft.evaluation.protocols import PROTOCOLS, headline
+from weft.reporting.labels import protocol_label
 
 RANKING = [name for name, rule in PROTOCOLS.items() if rule.kind == "ranking" and name != "predefined"]
 
@@ -16,7 +18,7 @@ RANKING = [name for name, rule in PROTOCOLS.items() if rule.kind == "ranking" an
 def test_every_ranking_protocol_goes_from_splits_to_the_leaderboard(tiny_storage: Path) -> None:
     result = make(tiny_storage, "popularity", "oracle", protocols=RANKING)
     assert result.success
-    store = ArtifactStore(tiny_storage)
+    store = ArtifactStore(str(tiny_storage))
     for name in RANKING:
         cell = Cell("tiny", name, "offline", "full", 0)
         splits = store.read("interactions.splits", cell.of_protocol())
@@ -45,7 +47,27 @@ def test_what_leaks_and_what_is_not_asked_stands_beside_the_splits(tiny_storage:
     assert result.success
     (made,) = result.asset_materializations_for_node("interactions__splits")[-1:]
     assert made.metadata["paper_leaky: negative control"].value == PROTOCOLS["paper_leaky"].control
-    splits = ArtifactStore(tiny_storage).read("interactions.splits", Cell("tiny", "sessions"))
+    splits = ArtifactStore(str(tiny_storage)).read("interactions.splits", Cell("tiny", "sessions"))
     held = splits.filter(pl.col("split").is_in(["validation", "test"]))
     unasked = held["session"].n_unique() - held["target"].sum()
     assert made.metadata["sessions: not asked, item unseen in training"].value == unasked
+
+
+def test_the_fit_of_a_negative_control_is_never_served(tiny_storage: Path) -> None:
+    make(tiny_storage, "popularity", protocols=["paper_leaky"])
+    store = ArtifactStore(str(tiny_storage))
+    assert store.exists("baselines.popularity_rankings", Cell("tiny", "paper_leaky", "offline", "full", 0))
+    assert not store.exists("serving.recommendations", Cell("tiny"))
+
+
+@pytest.mark.slow
+def test_a_run_of_a_negative_control_succeeds_and_serves_nobody(tiny_storage: Path) -> None:
+    assert invoke(["run", "-d", "tiny", "--systems", "popularity", "--protocols", "paper_leaky"]) == 0
+    store = ArtifactStore(str(tiny_storage))
+    assert store.exists("baselines.popularity_rankings", Cell("tiny", "paper_leaky", "offline", "full", 0))
+    assert not store.exists("serving.recommendations", Cell("tiny"))
+
+
+def test_what_a_person_reads_calls_a_negative_control_by_its_name() -> None:
+    assert protocol_label("sessions") == "sessions"
+    assert protocol_label("paper_leaky").startswith("paper_leaky (negative control: held-out rows choose")

@@ -6,6 +6,7 @@ import math
 
 import polars as pl
 
+from weft.evaluation.protocols import PROTOCOLS
 from weft.models.registry import MODELS
 
 ORACLE = "oracle"
@@ -22,6 +23,12 @@ FIGURES = {
     "coverage_10": "Coverage@10",
 }
 """Columns of the leaderboard that hold figures, and their headings."""
+
+
+def protocol_label(name: str) -> str:
+    """The name as people are shown it: a negative control says that it is one."""
+    rule = PROTOCOLS.get(name)
+    return f"{name} (negative control: {rule.control})" if rule is not None and rule.control else name
 
 
 def metric_label(metric: str, k: int | None = None) -> str:

@@ -137,7 +137,7 @@ def _board(board: pl.DataFrame) -> dict:
         for row in board.iter_rows(named=True)
     ]
     return {
-        "protocol": board["protocol"][0],
+        "protocol": labels.protocol_label(board["protocol"][0]),
         "metric": metric,
         "rows": rows,
         "best": next((row for row in rows if not row["bound"] and row["value"] is not None), None),
@@ -181,7 +181,8 @@ def _slices(data: ReportData) -> list[dict]:
             for system, found in systems.items()
         }
         if slices:
-            tables.append({"protocol": protocol, "metric": metric, "slices": slices, "systems": means})
+            shown = labels.protocol_label(protocol)
+            tables.append({"protocol": shown, "metric": metric, "slices": slices, "systems": means})
     return tables
 
 

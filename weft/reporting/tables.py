@@ -8,7 +8,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from weft.reporting.labels import ORACLE, interval, metric_label, number, row_name, shown_figures
+from weft.reporting.labels import ORACLE, interval, metric_label, number, protocol_label, row_name, shown_figures
 
 
 def leaderboard_tables(leaderboard: pl.DataFrame, dataset: str) -> Iterator[Table]:
@@ -20,7 +20,7 @@ def leaderboard_tables(leaderboard: pl.DataFrame, dataset: str) -> Iterator[Tabl
     """
     for (protocol, metric), board in leaderboard.group_by("protocol", "metric", maintain_order=True):
         label = metric_label(str(metric))
-        table = Table(title=escape(f"{dataset} · {protocol} · test"), title_justify="left")
+        table = Table(title=escape(f"{dataset} · {protocol_label(str(protocol))} · test"), title_justify="left")
         figures = shown_figures(board)
         table.add_column("", justify="right")
         table.add_column("system")
