@@ -62,6 +62,8 @@ def test_meeting_an_item_again_at_another_time_or_with_another_rating_is_no_dupl
     events = log(("a", "x", 10, 3), ("a", "x", 11, 3), ("a", "x", 10, 4), ("a", "x", 10, 3), ("b", "x", 10, 3))
     cleaned = clean(events, shelf("x"), LENIENT)
     assert cleaned.rejected["row"].to_list() == [3]
+    twice_each = log(("a", "x", 10, 3), ("a", "x", 10, 3), ("a", "x", 11, 3), ("a", "x", 11, 3))
+    assert clean(twice_each, shelf("x"), LENIENT).rejected["row"].to_list() == [1, 3]
 
 
 def test_an_event_without_a_domain_takes_that_of_its_item() -> None:

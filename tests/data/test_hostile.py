@@ -92,9 +92,14 @@ def test_a_quote_that_is_never_closed_is_one_clear_error_and_nothing_is_written(
 
 
 def test_ids_with_nul_bytes_or_line_ends_are_refused_as_unprintable(tmp_path) -> None:
-    table = cleaned(tmp_path, HEAD + 'a\0b,x,1,5\nb,x\0,2,4\nc,x,3,4\n"d\ne",x,4,4\n')
+    table = cleaned(tmp_path, HEAD + 'a\0b,x,1,5\nb,x\0,2,4\nc,x,3,4\n"d\ne",x,4,4\na\0b,x,1,5\n')
     assert accepted(table) == [(2, "c", "x", 3, 4.0)]
-    assert refused(table) == [(0, "unprintable_id"), (1, "unprintable_id"), (3, "unprintable_id")]
+    assert refused(table) == [
+        (0, "unprintable_id"),
+        (1, "unprintable_id"),
+        (3, "unprintable_id"),
+        (4, "unprintable_id"),
+    ]
     assert "a\\u0000b" in table.rejected["content"][0]
 
 
