@@ -129,7 +129,8 @@ def run_config(wanted: Request) -> dict[str, Any]:
         raise RequestError(f"--set: {first}", "`weft systems` lists settings and bounds") from error
     for name, entry in MODELS.items():
         given = config["ops"].get(f"{entry.group}__{name}", {}).get("config", {})
-        resolve(entry.settings, name, wanted.dataset, given)
+        for rule in wanted.protocols or [""]:
+            resolve(entry.settings, name, wanted.dataset, given, rule or None)
     return config
 
 

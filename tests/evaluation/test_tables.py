@@ -104,7 +104,7 @@ def test_the_leaderboard_takes_means_over_seeds_and_escapes_names() -> None:
     text = leaderboard_markdown(board, baselines=["b"])
     assert "b (baseline)" in text
     assert "&lt;i&gt;&#124;c" in text
-    assert all(line.count("|") == 11 for line in text.splitlines())
+    assert all(line.count("|") == 12 for line in text.splitlines())
 
 
 def test_nothing_measured_makes_empty_tables() -> None:

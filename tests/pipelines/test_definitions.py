@@ -23,10 +23,12 @@ REPOSITORY = Path(__file__).parents[2]
 
 GROUPS = {
     "interactions": {"raw_interactions", "raw_items", "raw_images", "truth", "interactions", "users", "items",
-                     "rejected", "images", "splits"},
-    "behaviour": {"sasrec", "sasrec_history", "sasrec_rankings", "item_embeddings", "user_embeddings"},
-    "baselines": {"popularity", "popularity_rankings", "recent_popularity", "recent_popularity_rankings", "itemknn",
-                  "itemknn_rankings", "oracle_rankings"},
+                     "rejected", "images", "splits", "negatives"},
+    "behaviour": {"sasrec", "sasrec_history", "sasrec_rankings", "sasrec_scored_pairs", "item_embeddings",
+                  "user_embeddings"},
+    "baselines": {"popularity", "popularity_rankings", "popularity_scored_pairs", "recent_popularity",
+                  "recent_popularity_rankings", "recent_popularity_scored_pairs", "itemknn", "itemknn_rankings",
+                  "itemknn_scored_pairs", "oracle_rankings", "oracle_scored_pairs"},
     "reports": {"card", "metrics", "comparisons", "leaderboard"},
     "serving": {"recommendations"},
 }  # fmt: skip

@@ -42,6 +42,13 @@ def test_what_was_tuned_for_a_protocol_stands_over_the_data_sets_and_rankings_sa
     assert given == tuned.model_copy(update={"length": 7})
 
 
+def test_a_loss_that_cannot_use_labels_is_refused_under_a_pointwise_protocol_alone() -> None:
+    softmax = config_class(SASREC)(loss="cross_entropy")
+    assert settings_of(SASREC, "tiny", softmax, "leave_one_out").loss == "cross_entropy"
+    with pytest.raises(RequestError, match="cannot use the labels of pointwise_time"):
+        settings_of(SASREC, "tiny", softmax, "pointwise_time")
+
+
 def test_a_value_out_of_bounds_is_refused_by_name() -> None:
     with pytest.raises(RequestError, match=r"sasrec\.dropout"):
         settings_of(SASREC, "tiny", config_class(SASREC)(dropout=2.0))

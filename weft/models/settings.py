@@ -114,15 +114,19 @@ def resolve(
     the defaults for pairs count, then the section of the protocol: what was chosen for rankings says nothing there.
 
     Raises:
-        RequestError: If a name is unknown or a value is out of bounds.
+        RequestError: If a name is unknown, a value is out of bounds, or the loss cannot use a protocol's labels.
     """
     tuned = _tuned(dataset)
     pairs = protocol is not None and PROTOCOLS[protocol].kind == "pointwise"
     base = settings.for_pairs if pairs else tuned.get(model, {})
     special = tuned.get(protocol, {}).get(model, {}) if protocol else {}
     try:
-        return settings(**{**base, **special, **overrides})
+        made = settings(**{**base, **special, **overrides})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join([model, *map(str, first["loc"])])
         raise RequestError(f"setting {field}: {first['msg']}", f"fields: {', '.join(settings.model_fields)}") from error
+    loss = getattr(made, "loss", None)
+    if pairs and loss != settings.for_pairs.get("loss"):
+        raise RequestError(f"{model}.loss={loss} cannot use the labels of {protocol}", f"leave {model}.loss out")
+    return made
