@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import polars as pl
+import pyarrow.parquet as pq
 
 from benchmarks.machine import save
 
@@ -44,6 +45,10 @@ class Case:
     systems: tuple[str, ...]
     bounds: Mapping[Figure, float]
     target: float | None = None
+
+    def result(self, seed: str) -> str:
+        """Name of the result file of one seed."""
+        return self.name if seed == "0" else f"{self.name}_seed{seed}"
 
 
 def run(case: Case, source: Path, storage: Path, seed: str) -> dict[str, Any]:
@@ -103,16 +108,12 @@ def _fit(case: Case, storage: Path, seed: str) -> dict[str, Any]:
     """What the footer and the history of the fit say: epochs, seconds, memory, size."""
     cell = f"dataset={case.dataset}/protocol={case.protocol}/profile=offline/variant=full/seed={seed}/data.parquet"
     leaf, history = (storage / "behaviour" / name / cell for name in (SYSTEM, f"{SYSTEM}_history"))
-    with duckdb.connect() as connection:
-        entries = connection.execute(
-            "select key::varchar, value::varchar from parquet_kv_metadata(?)", [str(leaf)]
-        ).fetchall()
-        footer = {name.removeprefix("weft."): value for name, value in entries}
-        epochs = connection.execute(
-            "select count(*), max(epoch) filter (where best) from read_parquet(?)", [str(history)]
-        ).fetchone()
+    entries = pq.read_metadata(leaf).metadata.items()
+    footer = {name.decode().removeprefix("weft."): value.decode() for name, value in entries}
+    epochs = pl.read_parquet(history)
     told = ("seconds_fit", "peak_mb", "parameters", "settings", "device")
-    return {"epochs": epochs[0], "best_epoch": epochs[1], **{name: footer.get(name) for name in told}}
+    best = epochs.filter("best")["epoch"].max()
+    return {"epochs": len(epochs), "best_epoch": best, **{name: footer.get(name) for name in told}}
 
 
 def _label(figure: Figure) -> str:
@@ -128,7 +129,7 @@ def main(case: Case) -> None:
     parser.add_argument("--seed", default="0")
     options = parser.parse_args()
     result = run(case, options.source, options.storage.resolve(), options.seed)
-    path = save(case.name if options.seed == "0" else f"{case.name}_seed{options.seed}", result)
+    path = save(case.result(options.seed), result)
     print(json.dumps({key: result[key] for key in result if key != "metrics"}, indent=1))
     print(f"kept in {path}")
     sys.exit(0 if result["holds"] else 1)

@@ -1,6 +1,6 @@
-"""The measurements that take hours: MovieLens-1M over several seeds, and the large storefront.
+"""The measurements that take hours: SASRec on public data over several seeds, and the large storefront.
 
-    WEFT_TEST_DATA=folder-with-ml-1m.zip python -m benchmarks.verify
+    WEFT_TEST_DATA=folder-with-the-public-data python -m benchmarks.verify
 
 Each result is kept as small JSON under ``benchmarks/results``; a measurement that was stopped goes on where it was.
 """
@@ -14,23 +14,25 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks import quality_beauty, quality_collm, quality_ml1m
 from benchmarks.machine import RESULTS, save
+from benchmarks.quality import Case
 
 SEEDS = ("0", "1", "2")
 STORAGE = Path(__file__).parent / ".storage"
 
 
-def quality_over_seeds(source: Path) -> bool:
-    """Test NDCG@10 of SASRec on MovieLens-1M for each seed: every one must hold the bound."""
-    values, held = {}, True
+def over_seeds(case: Case, source: Path) -> bool:
+    """The figures of a case for each seed: every one must hold its bounds."""
+    figures, held = {}, True
     for seed in SEEDS:
-        command = [sys.executable, "-m", "benchmarks.quality_ml1m", "--source", source, "--seed", seed]
-        kept = RESULTS / ("quality_ml1m.json" if seed == "0" else f"quality_ml1m_seed{seed}.json")
+        command = [sys.executable, "-m", f"benchmarks.{case.name}", "--source", str(source), "--seed", seed]
+        kept = RESULTS / f"{case.result(seed)}.json"
         kept.unlink(missing_ok=True)  # a run that fails must not leave the last one's figure
         held &= subprocess.run(command, check=False).returncode == 0
         if kept.exists():
-            values[seed] = json.loads(kept.read_text())["figures"]["ndcg@10"]["value"]
-    print(f"kept in {save('quality_ml1m_seeds', {'ndcg_10': values, 'holds': held})}")
+            figures[seed] = json.loads(kept.read_text())["figures"]
+    print(f"kept in {save(f'{case.name}_seeds', {'figures': figures, 'holds': held})}")
     return held
 
 
@@ -66,8 +68,14 @@ def main() -> None:
     """Runs all of them; the exit code says whether every bound held."""
     folder = os.environ.get("WEFT_TEST_DATA")
     if not folder:
-        sys.exit("set WEFT_TEST_DATA to the folder that holds ml-1m.zip")
-    held = [quality_over_seeds(Path(folder) / "ml-1m.zip"), large_storefront()]
+        sys.exit("set WEFT_TEST_DATA to the folder that holds ml-1m.zip and amazon-beauty")
+    data = Path(folder)
+    held = [
+        over_seeds(quality_ml1m.CASE, data / "ml-1m.zip"),
+        over_seeds(quality_collm.CASE, data / "ml-1m.zip"),
+        over_seeds(quality_beauty.CASE, data / "amazon-beauty"),
+        large_storefront(),
+    ]
     sys.exit(0 if all(held) else 1)
 
 

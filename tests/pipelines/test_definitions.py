@@ -119,7 +119,7 @@ def test_a_data_set_becomes_a_partition_where_weft_did_not_start_the_instance(ti
         first = datasets(dg.build_sensor_context(instance=instance))
         assert isinstance(first, dg.SensorResult)
         (request,) = first.dynamic_partitions_requests or []
-        assert set(request.partition_keys) == {"storefront", "ml-100k", "ml-1m", "tiny"}
+        assert set(request.partition_keys) == {*registry.BUILT_IN, "tiny"}
         register_datasets(instance, str(tiny_storage))
         assert isinstance(datasets(dg.build_sensor_context(instance=instance)), dg.SkipReason)
 

@@ -8,8 +8,8 @@ ITEMS = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9], dtype=np.int32)
 OFFSETS = np.array([0, 4, 5, 9])  # histories 1-4, 5, 6-9
 
 
-def _batches(batch: int = 2, length: int = 3, **kwargs) -> HistoryBatches:
-    return HistoryBatches(ITEMS, OFFSETS, length=length, batch=batch, seed=0, **kwargs)
+def _batches(batch: int = 2, length: int = 3) -> HistoryBatches:
+    return HistoryBatches(ITEMS, OFFSETS, length=length, batch=batch, seed=0)
 
 
 def test_each_position_has_its_next_item_as_target_and_a_lonely_event_is_left_out() -> None:
@@ -47,9 +47,3 @@ def test_an_epoch_covers_every_target_once_and_repeats_for_its_number_alone() ->
     other = np.concatenate([targets[targets > 0] for _, targets in batches.epoch(5)])
     assert (seen == again).all()
     assert (seen != other).any()
-
-
-def test_labels_travel_with_their_targets() -> None:
-    labels = (ITEMS % 2).astype(np.float32)
-    ((_, targets, carried),) = _batches(labels=labels).epoch(0)
-    assert (carried == targets % 2).all()

@@ -23,7 +23,6 @@ class HistoryBatches:
         length: Last ``length`` + 1 events of a history are used: ``length`` inputs, each with the next as target.
         batch: Histories per batch.
         seed: With the epoch, decides the order; nothing else is remembered.
-        labels: float32 [events]; where given, batches carry the label of each target as a third array.
     """
 
     def __init__(
@@ -33,12 +32,10 @@ class HistoryBatches:
         length: int,
         batch: int,
         seed: int,
-        labels: NDArray[np.float32] | None = None,
     ) -> None:
         kept = np.minimum(np.diff(offsets), length + 1)
         usable = kept >= 2  # one event has nothing to predict it from
         self._items = items
-        self._labels = labels
         self._end = offsets[1:][usable]
         self._kept = kept[usable]
         self._batch = batch
@@ -71,5 +68,4 @@ class HistoryBatches:
         index = np.minimum(end - kept + column, end - 1)
         sequence = np.where(column < kept, self._items[index], 0).astype(np.int64)
         inputs, targets = sequence[:, :-1], sequence[:, 1:]
-        arrays = (inputs * (targets > 0), targets)
-        return arrays if self._labels is None else (*arrays, self._labels[index[:, 1:]])
+        return inputs * (targets > 0), targets
