@@ -1,6 +1,5 @@
 """What must hold of cleaning for every table that there is, against a few lines of plain Python."""
 
-import math
 from collections import Counter
 
 import polars as pl
@@ -55,7 +54,7 @@ def broken(event: tuple, *, timed: bool) -> str | None:
         ("missing_item", not item),
         ("missing_timestamp", timed and time is None),
         ("bad_timestamp", time is not None and not 0 <= time <= LATEST),
-        ("bad_rating", rating is not None and not math.isfinite(rating)),
+        ("bad_rating", rating is not None and not np.isfinite(np.float32(rating))),
         ("rating_out_of_range", rating is not None and not 1 <= rating <= 5),
         ("unprintable_id", odd),
     ):

@@ -213,10 +213,10 @@ def check_gzip(path: Path, limits: Limits | None = None) -> Path:
 
 
 def open_text(path: Path) -> TextIO:
-    """Opens a text file, plain or ``.gz``; bytes that are not UTF-8 become the replacement character."""
+    """Opens a text file, plain or ``.gz``, without its byte order mark; bytes that are no UTF-8 become a mark."""
     if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="\n")
-    return path.open(encoding="utf-8", errors="replace", newline="\n")
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="\n")
+    return path.open(encoding="utf-8-sig", errors="replace", newline="\n")
 
 
 def check_checksum(path: Path, checksum: str | None) -> None:

@@ -68,7 +68,7 @@ def _of_data(interactions: pl.LazyFrame, items: pl.LazyFrame, rejected: pl.LazyF
             n=pl.len(),
             titles=pl.col("title").count(),
             texts=pl.col("description").count(),
-            domains=pl.col("domain").n_unique(),
+            domains=pl.col("domain").drop_nulls().n_unique(),
         )
     )
     n, users, known = events["n"], events["users"], catalogue["n"]

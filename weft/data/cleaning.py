@@ -64,7 +64,10 @@ def clean(
     user, item = codes(events["user_id"]), codes(events["item_id"])
     odd = unprintable(events["user_id"]) | unprintable(events["item_id"])
     keep = ~odd
-    again = _repeated(raw_interactions, events["row"], numbering.same_triple(user, item, _times(events)))
+    # Without times a row's place is its time: the same again is another event.
+    times = _times(events)
+    suspects = np.zeros(0, np.uint32) if times is None else numbering.same_triple(user, item, times)
+    again = _repeated(raw_interactions, events["row"], suspects)
     again = again[keep[again]]
     keep[again] = False
     broken = pl.concat(

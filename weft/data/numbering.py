@@ -18,15 +18,14 @@ _BLOCK = 1 << 22
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-def same_triple(user: Codes, item: Codes, time: Codes | None) -> Codes:
+def same_triple(user: Codes, item: Codes, time: Codes) -> Codes:
     """Positions of the events that share user, item and time with another; by hash, so a few may share nothing."""
     mixed = user * np.uint64(0x9E3779B97F4A7C15)
     mixed += item
     mixed *= np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= mixed >> np.uint64(29)
-    if time is not None:
-        mixed += time
-        mixed *= np.uint64(0x165667B19E3779F9)
+    mixed += time
+    mixed *= np.uint64(0x165667B19E3779F9)
     ordered = np.sort(mixed)
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     del ordered

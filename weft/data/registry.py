@@ -115,6 +115,8 @@ def specify(storage: str | UPath, name: str, **changes: Any) -> DatasetSpec:
     fields: dict[str, Any] = base.model_dump(exclude_defaults=True) if base else {"name": name}
     if base is None:
         fields["format"] = _looks_like(changes)
+    if changes.get("format", fields["format"]) == "cross-domain-tsv":  # only the last item of a held-out sequence
+        fields = _merged({"protocols": {"predefined": {"targets": "last"}}}, fields)
     if "source" in changes:
         fields.pop("checksum", None)
     if isinstance(changes.get("mapping"), str | Path):

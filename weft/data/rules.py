@@ -77,7 +77,7 @@ def event_rules(rules: CleaningRules, *, timed: bool) -> dict[str, pl.Expr]:
         "missing_item": _present("item_id"),
         "missing_timestamp": time.is_not_null() | (not timed),
         "bad_timestamp": time.is_between(0, LATEST),
-        "bad_rating": rating.is_finite(),
+        "bad_rating": rating.cast(pl.Float32).is_finite(),  # as it is kept
         "rating_out_of_range": rating.is_between(low, high),
     }
 

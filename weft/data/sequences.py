@@ -23,6 +23,8 @@ class Events:
         label: float32 [n], 1 or 0, for pointwise protocols; None when an event is positive by existing.
         n_users: Number of users in the data set, trained on or not.
         n_items: Size of the catalogue (rows of ``interactions.items``), trained on or not.
+        history: int64 [n, 2], beside labels: each row's history by the protocol's rule for queries, as the first and
+            the end of a range of ``positives``; None: all earlier positives of the user.
     """
 
     user: NDArray[np.int32]
@@ -31,6 +33,7 @@ class Events:
     label: NDArray[np.float32] | None
     n_users: int
     n_items: int
+    history: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.item)
@@ -47,7 +50,7 @@ class Events:
             return self
         liked = self.label > 0
         moments = None if self.timestamp is None else self.timestamp[liked]
-        return replace(self, user=self.user[liked], item=self.item[liked], timestamp=moments, label=None)
+        return replace(self, user=self.user[liked], item=self.item[liked], timestamp=moments, label=None, history=None)
 
 
 @dataclass(frozen=True)

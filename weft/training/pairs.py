@@ -1,7 +1,7 @@
 """Labelled pairs as a fit sees them: every labelled row judged from the state after the positives before it.
 
-The history of a training row follows the rule of the queries: the user's earlier positives by (timestamp, row), the
-last ``length`` of them. Rows with the same history share one encoding. Each history is a sequence of its own, so that
+The history of a training row is what the protocol's rule for queries makes of it (``Events.history``), the last
+``length`` of that. Rows with the same history share one encoding. Each history is a sequence of its own, so that
 a row is judged in training by exactly the computation that scores it later; the price is up to ``length`` positions
 per history, where training on all positions of one long sequence would pay one.
 """
@@ -43,15 +43,14 @@ class PairBatches:
         if train.label is None:
             raise ValueError("the events have no labels")
         liked = train.label > 0
-        before: NDArray[np.int64] = np.cumsum(liked) - liked
-        new_user = np.append(True, train.user[1:] != train.user[:-1])[: len(train)]
-        starts = new_user | np.append(True, before[1:] != before[:-1])[: len(train)]  # of a run with one history
-        self._first = np.flatnonzero(starts)
+        history = _all_before(train.user, liked) if train.history is None else train.history
+        other = (train.user[1:] != train.user[:-1]) | (history[1:] != history[:-1]).any(axis=1)
+        self._first = np.flatnonzero(np.append(True, other)[: len(train)])  # of each run with one history
         self._rows = np.diff(np.append(self._first, len(train)))
-        own = np.maximum.accumulate(np.where(new_user, before, 0))[self._first]  # the user's first positive
-        self._end: NDArray[np.int64] = before[self._first]
-        self._kept = np.minimum(self._end - own, length)
-        self._train, self._liked, self._positive = train, liked, train.item[liked]
+        begin, self._end = history[self._first].T
+        self._kept = np.minimum(self._end - begin, length)
+        # One more entry, so that an index is there for the empty histories of data without a positive.
+        self._train, self._liked, self._positive = train, liked, np.append(train.item[liked], np.int32(0))
         self._batch, self._seed, self._negatives = batch, seed, negatives
         self._catalogue = np.unique(train.item)
         self._labelled = np.unique(self._pair(train.user, train.item))
@@ -99,6 +98,13 @@ class PairBatches:
 
     def _pair(self, user: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.int64]:
         return user.astype(np.int64) * (self._train.n_items + 1) + item
+
+
+def _all_before(user: NDArray[np.int32], liked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """int64 [n, 2]: the range of all earlier positives of each row's user among the positives."""
+    before: NDArray[np.int64] = np.cumsum(liked) - liked
+    new_user = np.append(True, user[1:] != user[:-1])[: len(user)]
+    return np.column_stack([np.maximum.accumulate(np.where(new_user, before, 0)), before])
 
 
 class PairLoss(nn.Module):

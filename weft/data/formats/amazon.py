@@ -164,8 +164,8 @@ def _names(path: Path) -> dict[str, str] | None:
 
 def _meta_of(reviews: Path) -> Path | None:
     """``meta_X`` for the reviews ``reviews_X_5``, ``reviews_X``, ``X_5`` or ``X``."""
-    ending = max((end for end in JSON_ENDINGS if reviews.name.lower().endswith(end)), key=len)
-    category = reviews.name[: -len(ending)].removeprefix("reviews_").removesuffix("_5")
+    ending = max((end for end in JSON_ENDINGS if reviews.name.lower().endswith(end)), key=len, default="")
+    category = reviews.name[: len(reviews.name) - len(ending)].removeprefix("reviews_").removesuffix("_5")
     paths = (reviews.parent / f"meta_{category}{end}" for end in JSON_ENDINGS)
     return next((path for path in paths if path.is_file()), None)
 

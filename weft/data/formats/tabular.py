@@ -11,7 +11,12 @@ from weft.data.formats import tables
 from weft.data.mapping import TABLE_ENDINGS, ColumnMapping
 from weft.errors import SourceError
 
-_ISO = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f")
+_ISO = [f"%Y-%m-%d{between}{clock}" for between in "T " for clock in ("%H:%M:%S%.f", "%H:%M")]
+"""Patterns of a day and a time, each with or without a zone (%#z)."""
+
+_LOOK = 1_000
+"""First times of a file that tell how all of them are written."""
+
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 WITHOUT = {
     "timestamp": "no times: the order of the file counts as the order of events; protocols and baselines that need "
@@ -54,7 +59,12 @@ class Tabular:
         return cls(interactions, items, mapping)
 
     def notes(self) -> list[str]:
-        """What cannot be done because a column is not there."""
+        """What cannot be done because a column is not there.
+
+        Raises:
+            SourceError: If the times cannot be read.
+        """
+        self.interactions()  # looks at the first times
         named = self.mapping.interactions.named()
         return [why for column, why in WITHOUT.items() if column not in named]
 
@@ -89,26 +99,37 @@ class Tabular:
         return tables.items(self.items_file, self.mapping)
 
     def _time(self, table: pl.LazyFrame, column: str, types: pl.Schema) -> pl.Expr:
-        """Seconds since 1970 UTC, rounded down."""
+        """Seconds since 1970 UTC, rounded down.
+
+        Raises:
+            SourceError: If none of the first times can be read: without it, all would count as not stated.
+        """
         how, value = self.mapping.time, pl.col(column)
         if isinstance(types[column], pl.Datetime | pl.Date):
             return value.cast(pl.Datetime("us")).dt.epoch("s")
+        stated = table.select(value.cast(pl.String).str.strip_chars()).drop_nulls().filter(value != "").head(_LOOK)
+        first = stated.collect(engine="streaming")  # which stops reading at the last of them
         if how == "auto":
-            stated = table.select(value.cast(pl.String)).drop_nulls().head(1)
-            first = stated.collect(engine="streaming").to_series()  # which stops reading at the first time
-            how = "s" if first.is_empty() or _is_number(first[0]) else "iso"
-        if how in _UNITS:
-            return (value.cast(pl.Float64, strict=False) / _UNITS[how]).floor().cast(pl.Int64, strict=False)
-        if how == "iso":
-            times = [value.str.to_datetime(pattern, strict=False, time_unit="us") for pattern in _ISO]
-            parsed = [
-                t.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if k % 2 == 0 else t
-                for k, t in enumerate(times)
-            ]
-            return pl.coalesce(*parsed, value.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))).dt.epoch(
-                "s"
+            how = "s" if sum(map(_is_number, first[column])) * 2 >= len(first) else "iso"
+        seconds = _seconds(value, how)
+        if len(first) and first.select(seconds.is_null().all()).item():
+            raise SourceError(
+                f"{self.interactions_file}: no time in {column!r} can be read as {how}, for example {first[column][0]!r}",
+                "say under 'time' in the mapping how times are written: s, ms, us, ns, iso or a pattern as %d.%m.%Y",
             )
+        return seconds
+
+
+def _seconds(value: pl.Expr, how: str) -> pl.Expr:
+    if how in _UNITS:
+        return (value.cast(pl.Float64, strict=False) / _UNITS[how]).floor().cast(pl.Int64, strict=False)
+    if how != "iso":
         return value.str.to_datetime(how, strict=False, time_unit="us").dt.epoch("s")
+    zoned = [value.str.to_datetime(f"{pattern}%#z", strict=False, time_unit="us") for pattern in _ISO]
+    in_utc = [time.dt.convert_time_zone("UTC").dt.replace_time_zone(None) for time in zoned]
+    plain = [value.str.to_datetime(pattern, strict=False, time_unit="us") for pattern in _ISO]
+    day = value.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    return pl.coalesce(*in_utc, *plain, day).dt.epoch("s")
 
 
 def _is_number(text: str) -> bool:

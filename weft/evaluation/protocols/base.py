@@ -111,13 +111,23 @@ class Protocol(BaseModel):
         """
         train = splits.filter(pl.col("split") == "train")
         sessions = self.grouped_by == "session"
+        history = None
+        if self.kind == "pointwise":
+            if not train["label"].any():
+                raise RequestError(
+                    f"protocol {self.name!r}: no training row is liked",
+                    "its threshold does not fit the ratings: set the rule under 'protocols' of the data set",
+                )
+            _, first, lengths = self._histories(train, np.arange(len(train)))
+            history = np.column_stack([first, first + lengths])
         return Events(
             user=train[self.grouped_by].cast(pl.Int32).to_numpy(),
             item=train["item"].to_numpy(),
             timestamp=times(train),
-            label=None if self.kind == "ranking" else train["label"].cast(pl.Float32).to_numpy(),
+            label=None if history is None else train["label"].cast(pl.Float32).to_numpy(),
             n_users=_count(splits) if sessions else n_users,
             n_items=n_items,
+            history=history,
         )
 
     def task(self, splits: pl.DataFrame, split: Held, n_items: int, negatives: pl.DataFrame | None = None) -> Task:
@@ -147,14 +157,7 @@ class Protocol(BaseModel):
 
     def _queries(self, visible: pl.DataFrame, asked: NDArray[np.int64]) -> Queries:
         """What is known before the rows ``asked`` of ``visible``."""
-        group = visible[self.grouped_by].to_numpy()
-        shown = np.arange(len(visible)) if self.kind == "ranking" else np.flatnonzero(visible["label"].to_numpy())
-        begin = np.searchsorted(group, group[asked])
-        if self.window is not None:
-            begin = np.maximum(begin, asked - self.window)
-        end = run_starts(visible, self.grouped_by)[asked] if self.strict_time else asked
-        first = np.searchsorted(shown, begin)
-        lengths = np.maximum(np.searchsorted(shown, end) - first, 0)
+        shown, first, lengths = self._histories(visible, asked)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         source = shown[np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])]
         moments = times(visible)
@@ -166,6 +169,22 @@ class Protocol(BaseModel):
             items=visible["item"].to_numpy()[source],
             offsets=offsets,
         )
+
+    def _histories(
+        self, visible: pl.DataFrame, asked: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of ``visible`` that histories show, and the history of each row ``asked``: its first, its length.
+
+        One rule for the queries of a task and for the labelled rows of training.
+        """
+        group = visible[self.grouped_by].to_numpy()
+        shown = np.arange(len(visible)) if self.kind == "ranking" else np.flatnonzero(visible["label"].to_numpy())
+        begin = np.searchsorted(group, group[asked])
+        if self.window is not None:
+            begin = np.maximum(begin, asked - self.window)
+        end = run_starts(visible, self.grouped_by)[asked] if self.strict_time else asked
+        first = np.searchsorted(shown, begin)
+        return shown, first, np.maximum(np.searchsorted(shown, end) - first, 0)
 
 
 def _among(negatives: pl.DataFrame, queries: Queries) -> NDArray[np.int32]:
