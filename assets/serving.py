@@ -80,8 +80,7 @@ def chosen(store: ArtifactStore, cells: Cells, dataset: str, system: str) -> tup
     """
     wanted = list(MODELS) if system == BEST else [entry(system).name]
     wished = dict.fromkeys([cells.headline(dataset), *(str(cell.protocol) for cell in cells.of(dataset))])
-    # What leaks chooses nobody, nor does a place among drawn candidates, which says little about the catalogue.
-    protocols = [name for name in wished if not (PROTOCOLS[name].control or PROTOCOLS[name].samples)]
+    protocols = [name for name in wished if PROTOCOLS[name].chooses]
     figures = (
         store.read("reports.metrics", Cell(dataset))
         .filter(pl.col("system").is_in(wanted), pl.col("protocol").is_in(protocols))

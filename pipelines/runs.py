@@ -137,7 +137,7 @@ def run_config(wanted: Request) -> dict[str, Any]:
 def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> tuple[bool, Seen]:
     """Runs the job ``all_systems`` for the request's assets, shown live. Returns whether it succeeded."""
     selection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS
-    fair = not wanted.protocols or any(not PROTOCOLS[name].control for name in wanted.protocols)
+    fair = not wanted.protocols or any(PROTOCOLS[name].chooses for name in wanted.protocols)
     if fair and any(system in MODELS for system in wanted.systems):  # the oracle alone cannot serve anybody
         selection |= jobs.SERVING
     keys = selection.resolve(jobs.all_systems().asset_layer.asset_graph)

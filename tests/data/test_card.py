@@ -42,7 +42,7 @@ def _splits(**changes: list) -> pl.LazyFrame:
 def _card(**splits: pl.LazyFrame) -> dict[tuple, tuple]:
     items = Items.cast(
         pl.DataFrame({"item": [1, 2, 3, 4], "item_id": list("abcd"), "title": ["A", "B", "C", None], "year": None,
-                      "genres": None, "description": None, "domain": None})
+                      "genres": None, "description": None, "domain": ["shop", "shop", None, None]})
     )  # fmt: skip
     rejected = Rejected.cast(
         pl.DataFrame({"source": ["interactions"] * 3, "row": [6, 7, 8], "reason": "…", "content": "{}",
@@ -79,6 +79,10 @@ def _card(**splits: pl.LazyFrame) -> dict[tuple, tuple]:
 )
 def test_a_fact_about_the_data_is_what_one_counts_by_hand(fact: str, value: float, shown: str) -> None:
     assert _card()[DATA, None, fact] == (pytest.approx(value), shown)
+
+
+def test_items_without_a_domain_are_no_second_domain() -> None:
+    assert (DATA, None, "domains") not in _card()
 
 
 def test_the_facts_about_a_split_count_targets_ties_and_what_training_never_saw() -> None:

@@ -66,6 +66,18 @@ def test_meeting_an_item_again_at_another_time_or_with_another_rating_is_no_dupl
     assert clean(twice_each, shelf("x"), LENIENT).rejected["row"].to_list() == [1, 3]
 
 
+def test_without_times_the_same_again_is_another_event_because_its_place_is_its_time() -> None:
+    events = log(("u", "a"), ("u", "b"), ("u", "a"), ("u", "a"), columns=("user_id", "item_id"))
+    cleaned = clean(events, shelf(), CleaningRules())
+    assert cleaned.interactions["item"].to_list() == [1, 2, 1, 1]
+    assert cleaned.rejected.is_empty()
+
+
+def test_a_rating_too_large_to_be_kept_is_no_rating() -> None:
+    cleaned = clean(log(("a", "x", 10, 1e39), ("a", "y", 10, 5)), shelf(), CleaningRules(max_rejected_share=1))
+    assert cleaned.rejected["rule"].to_list() == ["bad_rating"]
+
+
 def test_an_event_without_a_domain_takes_that_of_its_item() -> None:
     events = log(("a", "x", 1, "films"), ("a", "x", 2, None), columns=("user_id", "item_id", "timestamp", "domain"))
     cleaned = clean(events, shelf("x", domain="books"), LENIENT)

@@ -36,7 +36,10 @@ def opened(folder: Path, tmp_path: Path) -> tuple[DatasetSpec, Source]:
 
 def test_users_of_different_parts_never_mix_and_events_take_the_domain_of_their_item(tmp_path):
     spec, source = opened(written(tmp_path / "two"), tmp_path)
-    assert specify(tmp_path / "storage", "mine", source=tmp_path / "two").format == "cross-domain-tsv"
+    own = specify(tmp_path / "storage", "mine", source=tmp_path / "two")
+    assert (own.format, own.protocols) == ("cross-domain-tsv", {"predefined": {"targets": "last"}})
+    every = specify(tmp_path / "storage", "mine", source=tmp_path / "two", protocols={"predefined": {"targets": "all"}})
+    assert every.protocols == {"predefined": {"targets": "all"}}
     assert [note.split(":")[0] for note in source.check()] == ["no times", "no ratings"]
     raw = source.interactions().collect()
     RawInteractions.validate(raw)

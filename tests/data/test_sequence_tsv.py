@@ -31,6 +31,7 @@ def opened(source: Path, tmp_path: Path, **mapping) -> Source:
             {"interactions": {"user": "who", "item": "what"}},
         ),
         ("007\ta,b\nbob\ta, 1e5 ,c", {}),
+        ("\ufeffuser\titem\n007\ta,b\nbob\ta,1e5,c\n", {}),
         ("007 a b\nbob a  1e5 c \n\n", {}),
         ("007\ta|b\nbob\ta|1e5|c\n", {"item_separator": "|"}),
     ],

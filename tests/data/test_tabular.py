@@ -38,6 +38,7 @@ EVENTS = pl.DataFrame(
 )
 GOODS = 'sku,name,published,shelf,shop\n007,"Bolts, 5 mm",ca. 1999,"tools, metal",hardware\nb,Book,,,books\n'
 JAN_1 = 1_704_067_200
+AT = {"interactions": {"timestamp": "at"}}
 
 
 def written(folder: Path, kind: str) -> Path:
@@ -96,6 +97,27 @@ def test_times_in_any_writing_become_seconds_of_utc(tmp_path, how, text):
     source = open_source(specify(tmp_path / "storage", "mine", source=tmp_path, mapping=mapping))
     source.check()
     assert source.interactions().collect()["timestamp"].to_list() == [100]
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"),
+    [
+        (["2024-01-01 01:00", "2024-01-01T01:00Z", "2024-01-01T02:00+01:00"], [JAN_1 + 3600] * 3),
+        (["unknown", str(JAN_1), f"{JAN_1}.9"], [None, JAN_1, JAN_1]),  # most are numbers
+    ],
+)
+def test_how_times_are_written_is_told_by_most_of_the_first_ones(tmp_path, stated, seconds):
+    (tmp_path / "events.csv").write_text("user,item,at\n" + "".join(f"u,i,{time}\n" for time in stated))
+    spec = specify(tmp_path / "s", "shop", source=tmp_path / "events.csv", mapping=AT)
+    assert open_source(spec).interactions().collect()["timestamp"].to_list() == seconds
+
+
+def test_times_of_which_none_can_be_read_are_an_error_and_not_an_absence(tmp_path):
+    (tmp_path / "events.csv").write_text("user,item,at\nu,i,\nu,j,28/01/2020\n")
+    spec = specify(tmp_path / "s", "shop", source=tmp_path / "events.csv", mapping=AT)
+    with pytest.raises(SourceError, match="no time in 'at' can be read as iso, for example '28/01/2020'") as error:
+        open_source(spec).check()
+    assert "%d.%m.%Y" in str(error.value)
 
 
 def test_user_and_item_are_enough_and_the_notes_say_what_then_cannot_be_done(tmp_path):

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tests.evaluation.events import interactions
-from weft.data.sequences import Task
+from weft.data.sequences import Events, Task
 from weft.errors import RequestError
 from weft.evaluation.protocols import protocol, warm_pairs
 
@@ -43,6 +43,37 @@ def test_labels_come_from_the_threshold_and_histories_are_earlier_positives() ->
     ]  # fmt: skip
     unrated = splits.filter(pl.col("rating").is_null()).row(0, named=True)
     assert (unrated["split"], unrated["label"], unrated["target"]) == ("unused", None, False)
+
+
+def in_training(events: Events) -> list[list[int]]:
+    """The history of every training row."""
+    assert events.history is not None
+    positives = events.positives.item
+    return [positives[first:end].tolist() for first, end in events.history]
+
+
+def test_a_training_row_has_the_history_that_a_query_would_have_in_its_place() -> None:
+    rule = protocol("pointwise_time")
+    splits = rule.split(SHOP.lazy()).collect()
+    assert in_training(rule.events(splits, 3, 7)) == [[], [1], [1], [1, 3], [1, 3, 6], [], [], []]
+
+    liked = [(1, 1, 10, 5.0), (1, 2, 20, 5.0), (1, 3, 20, 5.0), (1, 4, 30, 1.0), (2, 1, 90, 5.0)]
+    second = interactions(liked, COLUMNS)
+    strict = protocol("pointwise_time", {"strict_time": True, "validation_quantile": 0.9, "test_quantile": 0.95})
+    events = strict.events(strict.split(second.lazy()).collect(), 2, 4)
+    assert in_training(events)[:4] == [[], [1], [1], [1, 2, 3]]  # 2 and 3 share their second
+
+    long = interactions([(user, item, None, 5.0) for user in range(1, 21) for item in range(1, 14)], COLUMNS)
+    blocks = protocol("paper_tallrec_blocks")
+    events = blocks.events(blocks.split(long.lazy()).collect(), 20, 13)
+    assert in_training(events)[11:13] == [list(range(2, 12)), list(range(3, 13))]  # ten ratings before, no more
+
+
+def test_ratings_of_which_none_is_liked_are_one_clear_error() -> None:
+    thumbs = SHOP.with_columns(rating=(pl.col("rating") >= 4).cast(pl.Float32))
+    rule = protocol("pointwise_time")
+    with pytest.raises(RequestError, match="'pointwise_time': no training row is liked"):
+        rule.events(rule.split(thumbs.lazy()).collect(), 3, 7)
 
 
 def test_a_pair_is_warm_if_both_its_user_and_its_item_were_trained_on() -> None:

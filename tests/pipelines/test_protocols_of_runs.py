@@ -53,10 +53,11 @@ def test_what_leaks_and_what_is_not_asked_stands_beside_the_splits(tiny_storage:
     assert made.metadata["sessions: not asked, item unseen in training"].value == unasked
 
 
-def test_the_fit_of_a_negative_control_is_never_served(tiny_storage: Path) -> None:
-    make(tiny_storage, "popularity", protocols=["paper_leaky"])
+@pytest.mark.parametrize("name", ["paper_leaky", "paper_999_sampled"])
+def test_the_fit_of_a_negative_control_or_of_drawn_candidates_is_never_served(tiny_storage: Path, name: str) -> None:
+    make(tiny_storage, "popularity", protocols=[name])
     store = ArtifactStore(str(tiny_storage))
-    assert store.exists("baselines.popularity_rankings", Cell("tiny", "paper_leaky", "offline", "full", 0))
+    assert store.exists("baselines.popularity_rankings", Cell("tiny", name, "offline", "full", 0))
     assert not store.exists("serving.recommendations", Cell("tiny"))
 
 

@@ -113,8 +113,9 @@ class Tabular:
             how = "s" if sum(map(_is_number, first[column])) * 2 >= len(first) else "iso"
         seconds = _seconds(value, how)
         if len(first) and first.select(seconds.is_null().all()).item():
+            example = first[column][0]
             raise SourceError(
-                f"{self.interactions_file}: no time in {column!r} can be read as {how}, for example {first[column][0]!r}",
+                f"{self.interactions_file}: no time in {column!r} can be read as {how}, for example {example!r}",
                 "say under 'time' in the mapping how times are written: s, ms, us, ns, iso or a pattern as %d.%m.%Y",
             )
         return seconds

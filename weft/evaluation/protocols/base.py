@@ -82,6 +82,11 @@ class Protocol(BaseModel):
             "map the column, or use the protocol 'leave_one_out', which needs users and items alone",
         )
 
+    @property
+    def chooses(self) -> bool:
+        """Whether its figures may choose what is served: not what leaks, nor a place among a few drawn candidates."""
+        return not self.control and not self.samples
+
     def lacks(self, columns: AbstractSet[str]) -> str:
         """The first column that the rules need and data with these columns do not have; empty where they have all."""
         return next((name for name in self.needs if name not in columns), "")
