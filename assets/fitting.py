@@ -25,7 +25,7 @@ from resources.artifacts import ArtifactStore
 from resources.locks import locked
 from weft.cells import Cell
 from weft.data.sequences import Events, Queries
-from weft.errors import WeftError
+from weft.errors import RequestError, WeftError
 from weft.evaluation import pairs
 from weft.evaluation.protocols import Protocol, seen_in_training, tied_time, warm_pairs
 from weft.models.registry import Entry
@@ -105,13 +105,23 @@ class Fitted:
 
 
 def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runtime, device: str) -> Fitted:
-    """Fits one model on one cell; a fit that was finished but not committed (``runtime.work``) is taken as it is."""
+    """Fits one model on one cell; a fit that was finished but not committed (``runtime.work``) is taken as it is.
+
+    Raises:
+        RequestError: If nothing that it could learn from was liked.
+    """
     if runtime.work is not None and (found := _finished(runtime.work)):
         return found
     started = time.monotonic()
-    model = entry.build(settings)
+    model, events = entry.build(settings), material.events
+    if events.label is not None and not events.label.any():
+        name = material.protocol.name
+        raise RequestError(
+            f"protocol {name!r}: no training row is liked, its threshold does not fit the ratings",
+            f"set it under protocols.{name} in the YAML of the data set (docs/protocols.md)",
+        )
     validation = material.protocol.task(material.splits, "validation", material.n_items)
-    history = model.fit(material.events, validation if len(validation.queries) else None, runtime)
+    history = model.fit(events, validation if len(validation.queries) else None, runtime)
     tensors = model.tensors()
     fitted = Fitted(
         weights=weights.to_table(tensors),

@@ -7,6 +7,7 @@ import polars as pl
 from resources.artifacts import ArtifactStore
 from tests.pipelines.running import make
 from weft.cells import Cell
+from weft.data import registry
 
 QUICK = {"behaviour__sasrec": {"config": {"epochs": 1, "width": 8, "blocks": 1}}}
 TINY = Cell("tiny")
@@ -54,6 +55,13 @@ def test_a_pointwise_run_scores_every_pair_ranks_nothing_and_serves_what_was_not
         liked, left_on=["user", "because"], right_on=["user", "title"], how="anti"
     )
     assert named.is_empty(), "what somebody disliked is no evidence"
+
+
+def test_ratings_of_which_none_is_liked_are_one_clear_error(tiny_storage: Path) -> None:
+    storage = str(tiny_storage)
+    registry.save(storage, registry.specify(storage, "tiny", protocols={"pointwise_time": {"positive_from": 6}}))
+    ran = make(tiny_storage, "popularity", protocols=["pointwise_time"])
+    assert "no training row is liked" in str(ran.failure_data_for_node("baselines__popularity"))
 
 
 def test_a_ranking_and_a_pointwise_protocol_stand_side_by_side(tiny_storage: Path) -> None:

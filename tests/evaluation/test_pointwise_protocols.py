@@ -69,13 +69,6 @@ def test_a_training_row_has_the_history_that_a_query_would_have_in_its_place() -
     assert in_training(events)[11:13] == [list(range(2, 12)), list(range(3, 13))]  # ten ratings before, no more
 
 
-def test_ratings_of_which_none_is_liked_are_one_clear_error() -> None:
-    thumbs = SHOP.with_columns(rating=(pl.col("rating") >= 4).cast(pl.Float32))
-    rule = protocol("pointwise_time")
-    with pytest.raises(RequestError, match="'pointwise_time': no training row is liked"):
-        rule.events(rule.split(thumbs.lazy()).collect(), 3, 7)
-
-
 def test_a_pair_is_warm_if_both_its_user_and_its_item_were_trained_on() -> None:
     rule = protocol(
         "pointwise_collm_months", {"train_from": 10, "validation_from": 75, "test_from": 76, "test_until": 101}

@@ -92,11 +92,12 @@ def test_a_data_set_without_outcomes_gets_empty_reports(tmp_path) -> None:
     assert all(pl.DataFrame.is_empty(storage.store.read(f"reports.{asset.key.path[-1]}", SHOP)) for asset in ASSETS)
 
 
-def test_reports_come_after_the_rankings_of_every_registered_model() -> None:
+def test_reports_come_after_the_outcomes_of_every_registered_model() -> None:
     upstream = set(reports.metrics.asset_deps[reports.metrics.key])
     assert dg.AssetKey(["behaviour", "sasrec_rankings"]) in upstream
     assert dg.AssetKey(["baselines", "oracle_rankings"]) in upstream
-    assert len(upstream) == len(reports.MODELS) + 1
+    assert dg.AssetKey(["behaviour", "sasrec_scored_pairs"]) in upstream
+    assert len(upstream) == 2 * (len(reports.MODELS) + 1)
 
 
 def _rest(cell: Cell) -> tuple:

@@ -118,11 +118,6 @@ class Protocol(BaseModel):
         sessions = self.grouped_by == "session"
         history = None
         if self.kind == "pointwise":
-            if not train["label"].any():
-                raise RequestError(
-                    f"protocol {self.name!r}: no training row is liked",
-                    "its threshold does not fit the ratings: set the rule under 'protocols' of the data set",
-                )
             _, first, lengths = self._histories(train, np.arange(len(train)))
             history = np.column_stack([first, first + lengths])
         return Events(
