@@ -59,7 +59,7 @@ def test_a_pointwise_run_scores_every_pair_ranks_nothing_and_serves_what_was_not
 
 def test_ratings_of_which_none_is_liked_are_one_clear_error(tiny_storage: Path) -> None:
     storage = str(tiny_storage)
-    registry.save(storage, registry.specify(storage, "tiny", protocols={"pointwise_time": {"positive_from": 6}}))
+    registry.save(storage, registry.specify(storage, "tiny", protocols={"pointwise_time": {"positive_from": 100}}))
     ran = make(tiny_storage, "popularity", protocols=["pointwise_time"])
     assert "no training row is liked" in str(ran.failure_data_for_node("baselines__popularity"))
 
