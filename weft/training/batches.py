@@ -14,6 +14,20 @@ from numpy.typing import NDArray
 _POOL_BATCHES = 50
 
 
+def of_similar_length(
+    lengths: NDArray[np.int64], batch: int, pool_batches: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Positions of ``lengths`` in shuffled batches: drawn in pools, sorted by length inside, every position once."""
+    order = rng.permutation(len(lengths))
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), batch * pool_batches):
+        pool = order[start : start + batch * pool_batches]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[i : i + batch] for i in range(0, len(pool), batch)]
+    for index in rng.permutation(len(batches)):
+        yield batches[index]
+
+
 class HistoryBatches:
     """Shuffled batches of (inputs, targets), padded with 0 on the right to the longest history of the batch.
 
@@ -53,14 +67,8 @@ class HistoryBatches:
     def epoch(self, number: int) -> Iterator[tuple[NDArray[Any], ...]]:
         """The batches of one epoch: inputs and targets, int64 [batch, longest]; equal for an equal number."""
         rng = np.random.default_rng([self._seed, number])
-        order = rng.permutation(len(self._kept))
-        batches: list[NDArray[np.int64]] = []
-        for start in range(0, len(order), self._batch * _POOL_BATCHES):
-            pool = order[start : start + self._batch * _POOL_BATCHES]
-            pool = pool[np.argsort(self._kept[pool], kind="stable")]
-            batches += [pool[i : i + self._batch] for i in range(0, len(pool), self._batch)]
-        for index in rng.permutation(len(batches)):
-            yield self._padded(batches[index])
+        for rows in of_similar_length(self._kept, self._batch, _POOL_BATCHES, rng):
+            yield self._padded(rows)
 
     def _padded(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         kept, end = self._kept[rows, None], self._end[rows, None]

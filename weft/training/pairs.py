@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from weft.data.sequences import Events
+from weft.training.batches import of_similar_length
 
-# Histories drawn together, sorted by length inside, then shuffled as batches: less padding, still mixed.
+# Batches of histories drawn together: less padding, still mixed.
 _POOL_BATCHES = 20
 
 
@@ -62,15 +63,9 @@ class PairBatches:
     def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, ...], int]]:
         """The batches of one epoch, what ``PairLoss`` takes, each with its number of labelled rows."""
         rng = np.random.default_rng([self._seed, number])
-        order = rng.permutation(len(self._first))
-        batches: list[NDArray[np.int64]] = []
-        for start in range(0, len(order), self._batch * _POOL_BATCHES):
-            pool = order[start : start + self._batch * _POOL_BATCHES]
-            pool = pool[np.argsort(self._kept[pool], kind="stable")]
-            batches += [pool[i : i + self._batch] for i in range(0, len(pool), self._batch)]
-        for index in rng.permutation(len(batches)):
-            arrays = self._arrays(batches[index], rng)
-            yield tuple(torch.from_numpy(array) for array in arrays), int(self._rows[batches[index]].sum())
+        for chosen in of_similar_length(self._kept, self._batch, _POOL_BATCHES, rng):
+            arrays = self._arrays(chosen, rng)
+            yield tuple(torch.from_numpy(array) for array in arrays), int(self._rows[chosen].sum())
 
     def _arrays(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
         kept: NDArray[np.int64] = self._kept[chosen]
