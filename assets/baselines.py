@@ -8,8 +8,9 @@ fit alone: ranking loads the model back from its table, as anybody could.
 """
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import dagster as dg
 import polars as pl
@@ -28,8 +29,7 @@ from weft.models.registry import MODELS, Entry
 from weft.models.settings import FitSettings
 from weft.progress import LogProgress
 
-if TYPE_CHECKING:
-    from weft.evaluation.ranking import Scorer
+Log: TypeAlias = dg.DagsterLogManager
 
 CODE_VERSION = "1"
 """Raise it when a change in code changes what is fitted: unfinished fits of the old version start over."""
@@ -123,20 +123,32 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
     return fit
 
 
-def _rankings(entry: Entry) -> dg.AssetsDefinition:
-    """The stage that ranks with one fitted model on every wanted cell."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a system makes under one kind of protocol, and how; ``OUTCOMES`` lists them."""
+
+    name: str
+    kind: Literal["ranking", "pointwise"]
+    description: str
+    reads: tuple[dg.AssetKey, ...]
+    make: Callable[[Any, str, Material, Log], pl.DataFrame]
+    show: Callable[[Mapping[Cell, pl.DataFrame]], dict]
+
+
+def _outcome(entry: Entry, what: Outcome) -> dg.AssetsDefinition:
+    """The stage that makes one kind of outcome with one fitted model on every wanted cell of that kind."""
 
     @dg.asset(
-        key=[entry.group, f"{entry.name}_rankings"],
+        key=[entry.group, f"{entry.name}_{what.name}"],
         group_name=entry.group,
-        description=f"Full rankings of validation and test by {entry.name}: exact rank of the target, top 100 items.",
-        deps=[dg.AssetKey([entry.group, entry.name]), SPLITS, NEGATIVES, *SIZES],
+        description=f"{what.description}, by {entry.name}.",
+        deps=[dg.AssetKey([entry.group, entry.name]), *what.reads],
         partitions_def=DATASETS,
         kinds={"parquet", "torch"},
         code_version=CODE_VERSION,
         tags={SYSTEM_TAG: entry.name},
     )
-    def rankings(
+    def outcome(
         context: dg.AssetExecutionContext,
         cells: Cells,
         accelerator: Accelerator,
@@ -145,68 +157,58 @@ def _rankings(entry: Entry) -> dg.AssetsDefinition:
         store = io_manager.store
         made: Leaves = {}
         frames = {}
-        for cell in _of_kind("ranking", cells, context.partition_key):
-            given = material(store, cells, cell, drawn=True)
+        for cell in _of_kind(what.kind, cells, context.partition_key):
+            given = material(store, cells, cell, drawn=NEGATIVES in what.reads)
             if missing := fitting.lacks(entry, given):
-                context.log.warning("%s needs %s and %s has none: nothing is ranked", entry.name, missing, cell.path)
+                context.log.warning("%s needs %s and %s has none: nothing is made", entry.name, missing, cell.path)
                 continue
             model, attributes = fitting.load(entry, store, cell, accelerator)
-            frames[cell], seconds = _ranked(model.score, entry.name, given, context)
+            frames[cell], seconds = _timed(what.make, model, entry.name, given, context.log)
             made[cell] = Table(frames[cell], {**attributes, **given.attributes, "seconds_score": seconds})
-        return dg.Output(made, metadata=shown.of_rankings(frames))
+        return dg.Output(made, metadata=what.show(frames))
 
-    return rankings
+    return outcome
 
 
-def _scored_pairs(entry: Entry) -> dg.AssetsDefinition:
-    """The stage that scores labelled pairs with one fitted model on every wanted cell."""
+def _rank(model: Any, system: str, given: Material, log: Log) -> pl.DataFrame:
+    return fitting.rank(model.score, system, given, LogProgress(log.info, interval=5.0))
 
-    @dg.asset(
-        key=[entry.group, f"{entry.name}_scored_pairs"],
-        group_name=entry.group,
-        description=f"Scores by {entry.name} of the labelled pairs of validation and test, under pointwise protocols.",
-        deps=[dg.AssetKey([entry.group, entry.name]), SPLITS, *SIZES],
-        partitions_def=DATASETS,
-        kinds={"parquet", "torch"},
-        code_version=CODE_VERSION,
-        tags={SYSTEM_TAG: entry.name},
-    )
-    def scored_pairs(
-        context: dg.AssetExecutionContext,
-        cells: Cells,
-        accelerator: Accelerator,
-        io_manager: dg.ResourceParam[ParquetStorage],
-    ) -> dg.Output[Leaves]:
-        store = io_manager.store
-        made: Leaves = {}
-        frames = {}
-        for cell in _of_kind("pointwise", cells, context.partition_key):
-            given = material(store, cells, cell)
-            if missing := fitting.lacks(entry, given):
-                context.log.warning("%s needs %s and %s has none: nothing is scored", entry.name, missing, cell.path)
-                continue
-            model, attributes = fitting.load(entry, store, cell, accelerator)
-            started = time.monotonic()
-            frames[cell] = fitting.score_pairs(model.score_pairs, entry.name, given)
-            seconds = f"{time.monotonic() - started:.2f}"
-            made[cell] = Table(frames[cell], {**attributes, **given.attributes, "seconds_score": seconds})
-        return dg.Output(made, metadata=shown.of_scored_pairs(frames))
 
-    return scored_pairs
+def _score_pairs(model: Any, system: str, given: Material, log: Log) -> pl.DataFrame:
+    del log
+    return fitting.score_pairs(model.score_pairs, system, given)
+
+
+def _timed(make: Callable[..., pl.DataFrame], *given: Any) -> tuple[pl.DataFrame, str]:
+    """The table that ``make`` makes of ``given``, and the seconds that it took."""
+    started = time.monotonic()
+    table = make(*given)
+    return table, f"{time.monotonic() - started:.2f}"
+
+
+OUTCOMES = (
+    Outcome(
+        "rankings",
+        "ranking",
+        "Full rankings of validation and test: exact rank of the target, top 100 items",
+        (SPLITS, NEGATIVES, *SIZES),
+        _rank,
+        shown.of_rankings,
+    ),
+    Outcome(
+        "scored_pairs",
+        "pointwise",
+        "Scores of the labelled pairs of validation and test, under pointwise protocols",
+        (SPLITS, *SIZES),
+        _score_pairs,
+        shown.of_scored_pairs,
+    ),
+)
 
 
 def _of_kind(kind: str, cells: Cells, dataset: str) -> list[Cell]:
     """The wanted cells under ranking or under pointwise protocols."""
     return [cell for cell in cells.of(dataset) if cells.rule(cell).kind == kind]
-
-
-def _ranked(
-    score: "Scorer", system: str, given: Material, context: dg.AssetExecutionContext
-) -> tuple[pl.DataFrame, str]:
-    """Rankings, and the seconds that they took."""
-    started = time.monotonic()
-    table = fitting.rank(score, system, given, LogProgress(context.log.info, interval=5.0))
-    return table, f"{time.monotonic() - started:.2f}"
 
 
 @dg.multi_asset(
@@ -263,7 +265,7 @@ def oracle_rankings(
         if given.protocol.grouped_by == "session":
             context.log.warning("the oracle knows users and %s asks for nobody: it ranks nothing", cell.protocol)
             continue
-        table, seconds = _ranked(oracle.score, "oracle", given, context)
+        table, seconds = _timed(_rank, oracle, "oracle", given, context.log)
         made[cell] = Table(table, _of_oracle(given, seconds))
     return made
 
@@ -289,9 +291,8 @@ def oracle_scored_pairs(
         return made
     for cell in _of_kind("pointwise", cells, dataset):
         given = material(store, cells, cell)
-        started = time.monotonic()
-        table = fitting.score_pairs(oracle.liking, "oracle", given)
-        made[cell] = Table(table, _of_oracle(given, f"{time.monotonic() - started:.2f}"))
+        table, seconds = _timed(fitting.score_pairs, oracle.liking, "oracle", given)
+        made[cell] = Table(table, _of_oracle(given, seconds))
     return made
 
 
@@ -319,5 +320,4 @@ def _of_oracle(given: Material, seconds: str) -> fitting.Attributes:
 
 
 FITS = [_fit(entry) for entry in MODELS.values()]
-RANKINGS = [_rankings(entry) for entry in MODELS.values()]
-SCORED_PAIRS = [_scored_pairs(entry) for entry in MODELS.values()]
+MADE = [_outcome(entry, what) for entry in MODELS.values() for what in OUTCOMES]

@@ -86,11 +86,8 @@ def cleaning(
     rules = data_source.spec(context.partition_key).rules
     progress = LogProgress(context.log.info, interval=5.0)
     cleaned = clean(raw_interactions, raw_items, rules, raw_images, progress)
-    facts = summary.describe(cleaned.interactions, len(cleaned.users), len(cleaned.items))
     histogram = summary.markdown(summary.events_per_user(cleaned.interactions))
-    yield dg.Output(
-        cleaned.interactions, "interactions", metadata={**facts, "events per user": dg.MetadataValue.md(histogram)}
-    )
+    yield dg.Output(cleaned.interactions, "interactions", metadata={"events per user": dg.MetadataValue.md(histogram)})
     yield dg.Output(cleaned.users, "users")
     titles = len(cleaned.items) - cleaned.items["title"].null_count()
     yield dg.Output(cleaned.items, "items", metadata={"with a title": titles})

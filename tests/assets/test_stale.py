@@ -85,7 +85,7 @@ def test_rankings_name_the_rules_that_they_were_ranked_under(tiny_storage: Path)
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(DATASETS.name, ["shop"])
         dg.materialize(
-            [*baselines.FITS, *baselines.RANKINGS],
+            [*baselines.FITS, *baselines.MADE],
             partition_key="shop",
             instance=instance,
             selection=dg.AssetSelection.assets(["baselines", "itemknn_rankings"]),

@@ -101,8 +101,7 @@ def _of_splits(splits: pl.LazyFrame) -> Iterator[tuple[str, Fact]]:
     """Facts per split: a target is tied where the source row, not time, put it where it is."""
     whose = pl.coalesce(pl.col("session"), pl.col("user").cast(pl.Int64))
     train = splits.filter(pl.col("split") == "train")
-    warm_items = train.select(pl.col("item").unique()).collect()["item"].implode()
-    warm_users = train.select(pl.col("user").unique()).collect()["user"].implode()
+    warm = train.select(pl.col("item").unique().implode(), pl.col("user").unique().implode()).collect()
     target = pl.col("target")
     counted = (
         splits.filter(pl.col("split") != "unused")
@@ -114,8 +113,8 @@ def _of_splits(splits: pl.LazyFrame) -> Iterator[tuple[str, Fact]]:
             sessions=pl.col("session").n_unique() - (pl.col("session").null_count() > 0),
             targets=target.sum(),
             tied=(target & pl.col("tied")).sum(),
-            cold_items=(target & ~pl.col("item").is_in(warm_items)).sum(),
-            cold_users=(target & ~pl.col("user").is_in(warm_users)).sum(),
+            cold_items=(target & ~pl.col("item").is_in(warm["item"])).sum(),
+            cold_users=(target & ~pl.col("user").is_in(warm["user"])).sum(),
             liked=pl.col("label").sum(),
             labelled=pl.col("label").count(),
         )

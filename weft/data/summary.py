@@ -1,25 +1,8 @@
-"""What a person wants to know of a data set before anything is fitted on it."""
+"""Small tables for people: how events spread over users, and any table as Markdown."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import polars as pl
-
-
-def describe(interactions: pl.DataFrame, n_users: int, n_items: int) -> dict[str, int | float | str]:
-    """Counts, span of time and density of cleaned interactions."""
-    facts: dict[str, int | float | str] = {
-        "interactions": len(interactions),
-        "users": n_users,
-        "items": n_items,
-        "items with events": interactions["item"].n_unique(),
-        "density": len(interactions) / max(n_users * n_items, 1),
-        "events per user (median)": float(interactions.group_by("user").len()["len"].median() or 0),  # type: ignore[arg-type]
-    }
-    first, last = interactions.select(pl.col("timestamp").min().alias("a"), pl.col("timestamp").max().alias("b")).row(0)
-    facts["time span (UTC)"] = "no times" if first is None else f"{_day(first)} to {_day(last)}"
-    return facts
 
 
 def events_per_user(interactions: pl.DataFrame) -> pl.DataFrame:
@@ -37,7 +20,3 @@ def markdown(table: pl.DataFrame) -> str:
     rows = [table.columns, ["---"] * table.width, *table.iter_rows()]
     lines = [" | ".join(str(value).replace("|", "/").replace("\n", " ") for value in row) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)
-
-
-def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).date().isoformat()

@@ -18,10 +18,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from weft.data.archives import open_text
-
-_NO_BREAK = "\x1f"
-"""A control character, which no line of JSON holds: the CSV reader then hands out whole lines, as a stream."""
-
+from weft.data.formats.lines import lines
 
 _TEXT = re.compile(r"""'[^']*'|"[^"]*\"""")
 
@@ -31,21 +28,12 @@ def scan(path: Path, fields: Mapping[str, pl.DataType | type[pl.DataType]]) -> p
 
     Blank lines are no rows. Bytes that are not UTF-8 become the replacement character.
     """
-    lines = pl.scan_csv(
-        path,
-        separator=_NO_BREAK,
-        has_header=False,
-        new_columns=["line"],
-        quote_char=None,
-        infer_schema=False,
-        encoding="utf8-lossy",
-        truncate_ragged_lines=True,
-    )
+    found = lines(path)
     schema = pl.Struct(dict(fields))
     decoded = pl.col("line").map_batches(
         lambda batch: _decoded(batch, schema), return_dtype=schema, is_elementwise=True
     )
-    return lines.filter(pl.col("line").str.strip_chars() != "").select(decoded.alias("__object")).unnest("__object")
+    return found.filter(pl.col("line").str.strip_chars() != "").select(decoded.alias("__object")).unnest("__object")
 
 
 def _decoded(lines: pl.Series, schema: pl.Struct) -> pl.Series:

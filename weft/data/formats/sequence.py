@@ -10,12 +10,10 @@ import polars as pl
 
 from weft.data.archives import check_gzip, need_file, open_text
 from weft.data.formats import tables
+from weft.data.formats.lines import lines
 from weft.data.formats.tabular import WITHOUT
 from weft.data.mapping import ColumnMapping
 from weft.errors import SourceError
-
-_NO_BREAK = "\x1f"
-"""A separator that hardly a line holds: the CSV reader then hands out whole lines, also those that are not UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -107,24 +105,14 @@ def layout_of(path: Path, mapping: ColumnMapping) -> Layout:
 
 def exploded(path: Path, layout: Layout) -> pl.LazyFrame:
     """``user_id`` and ``item_id``, one row per item of a line; where one of the two is not there, it is null."""
-    lines = pl.scan_csv(
-        path,
-        separator=_NO_BREAK,
-        has_header=False,
-        new_columns=["line"],
-        quote_char=None,
-        infer_schema=False,
-        encoding="utf8-lossy",
-        truncate_ragged_lines=True,
-        skip_rows=int(layout.header),
-    )
     line = pl.col("line")  # without its \n or \r\n
     fields = line.str.split("\t") if layout.tab else line.str.replace(r"\s+", "\t").str.split("\t")
     items = pl.col("fields").list.get(layout.items, null_on_oob=True)
     if layout.between == " ":
         items = items.str.strip_chars().str.replace_all(r" +", " ")
     return (
-        lines.filter(line != "")
+        lines(path, int(layout.header))
+        .filter(line != "")
         .select(fields=fields)
         .select(
             user_id=pl.col("fields").list.get(layout.user, null_on_oob=True),

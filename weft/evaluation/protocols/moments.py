@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import BeforeValidator
 
 from weft.evaluation.protocols.base import SPLIT
+from weft.evaluation.protocols.windows import cut_parts
 
 
 def _seconds(value: object) -> object:
@@ -27,16 +28,7 @@ Moment = Annotated[int, BeforeValidator(_seconds)]
 
 def parts_by_time(validation_from: int, test_from: int) -> pl.Expr:
     """The split of each row by two cuts; rows without a time are unused."""
-    time = pl.col("timestamp")
-    return (
-        pl.when(time < validation_from)
-        .then(pl.lit("train", dtype=SPLIT))
-        .when(time < test_from)
-        .then(pl.lit("validation", dtype=SPLIT))
-        .when(time >= test_from)
-        .then(pl.lit("test", dtype=SPLIT))
-        .otherwise(pl.lit("unused", dtype=SPLIT))
-    )
+    return cut_parts(pl.col("timestamp"), validation_from, test_from).fill_null(pl.lit("unused", dtype=SPLIT))
 
 
 def quantiles(rows: pl.LazyFrame, first: float, second: float) -> tuple[int, int] | None:

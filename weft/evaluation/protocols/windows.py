@@ -12,7 +12,7 @@ from weft.evaluation.protocols.base import SPLIT
 
 
 def cut_parts(place: pl.Expr, first: int, second: int) -> pl.Expr:
-    """The split by place in an order, from 0: train before ``first``, validation before ``second``, then test."""
+    """The split by a place (or a time): train before ``first``, validation before ``second``, then test, else null."""
     return (
         pl.when(place < first)
         .then(pl.lit("train", dtype=SPLIT))
