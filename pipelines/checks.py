@@ -75,6 +75,14 @@ def future_rows_in_training(splits: pl.DataFrame, rule: Protocol) -> int:
     return splits.filter(train & (pl.col("timestamp") >= pl.col("timestamp").filter(held).min())).height
 
 
+def wrongly_answered(splits: pl.DataFrame, outcome: pl.DataFrame, column: str) -> int:
+    """Targets that have no row in an outcome, whose ``column`` holds the target's row, and rows that are there twice."""
+    asked = splits.filter("target").select(pl.col("split").cast(pl.String), pl.col("row").alias(column))
+    answered = outcome.select(pl.col("split").cast(pl.String), column)
+    lacking = asked.join(answered, on=["split", column], how="anti").height
+    return lacking + len(answered) - answered.n_unique()
+
+
 def _spec(name: str, asset: dg.AssetKey, description: str) -> dg.AssetCheckSpec:
     """A blocking check with a result per data set."""
     with warnings.catch_warnings():  # partitioned checks are in preview; tests/pipelines pin what is relied upon
@@ -135,13 +143,8 @@ def _coverage(key: dg.AssetKey, name: str, kind: str, column: str) -> dg.AssetCh
         def look(cell: Cell) -> Finding | None:
             if not store.exists(".".join(key.path), cell):  # its step has said why, for example for want of timestamps
                 return Finding("was not made", stops=False)
-            splits = store.scan("interactions.splits", cell.of_protocol())
-            asked = (
-                splits.filter("target").select(pl.col("split").cast(pl.String), pl.col("row").alias(column)).collect()
-            )
-            answered = store.read(".".join(key.path), cell).select(pl.col("split").cast(pl.String), column)
-            lacking = asked.join(answered, on=["split", column], how="anti").height
-            return _count(lacking + len(answered) - answered.n_unique())
+            splits = store.scan("interactions.splits", cell.of_protocol()).select("row", "split", "target").collect()
+            return _count(wrongly_answered(splits, store.read(".".join(key.path), cell), column))
 
         wanted = [cell for cell in cells.of(context.partition_key) if cells.rule(cell).kind == kind]
         yield _result(name, key, {cell: look(cell) for cell in wanted})

@@ -87,6 +87,14 @@ def test_without_a_meta_file_the_items_have_no_titles_and_a_note_says_so(tmp_pat
     assert source.items().is_empty()
 
 
+def test_reviews_under_any_file_name_are_read_where_the_format_is_named(tmp_path):
+    path = tmp_path / "export.txt"
+    path.write_text(dumps.review() + "\n")
+    source = opened(path, tmp_path, format="amazon")
+    assert source.check() == ["no meta file beside export.txt: the items have no titles"]
+    assert len(source.interactions().collect()) == 1
+
+
 def test_a_folder_with_two_reviews_files_is_refused_with_their_names(tmp_path):
     folder = dumps.amazon(tmp_path / "dump", *EDITIONS["2014"])
     (folder / "reviews_Toys.json").write_text(dumps.review())

@@ -8,6 +8,7 @@ from pipelines.checks import (
     future_rows_in_training,
     targets_in_own_history,
     targets_taken_before_in_the_same_second,
+    wrongly_answered,
 )
 from weft.evaluation.protocols import PROTOCOLS, protocol
 from weft.schemas import Splits
@@ -101,3 +102,16 @@ def test_only_what_comes_split_and_published_splits_promise_nothing_about_the_fu
         "paper_candidates_20",
         "paper_leaky",
     }
+
+
+@pytest.mark.parametrize("column", ["query", "row"])
+def test_a_target_without_an_answer_and_an_answer_given_twice_are_counted(column: str) -> None:
+    splits = pl.DataFrame(
+        {"row": [1, 2, 3, 4], "split": ["train", "validation", "test", "test"], "target": [False, True, True, True]}
+    )
+    whole = pl.DataFrame({"split": ["validation", "test", "test"], column: [2, 3, 4]})
+    assert wrongly_answered(splits, whole, column) == 0
+    assert wrongly_answered(splits, whole.head(2), column) == 1
+    assert wrongly_answered(splits, pl.concat([whole, whole.tail(1)]), column) == 1
+    elsewhere = whole.with_columns(split=pl.lit("test"))  # the validation target answered as one of the test
+    assert wrongly_answered(splits, elsewhere, column) == 1

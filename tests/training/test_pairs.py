@@ -1,5 +1,7 @@
 """Labelled pairs in a fit: which rows, after which histories, judged by which computation."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -41,6 +43,19 @@ def test_every_labelled_row_is_judged_once_per_epoch_after_its_own_last_positive
         assert _rows(batches) == _rows(batches, 1) == expected
         assert sum(count for _, count in batches.epoch(0)) == len(train)
         assert len(list(batches.epoch(0))) == len(batches)
+
+
+def test_the_history_that_the_protocol_gives_a_row_is_the_one_that_is_read() -> None:
+    # Positives are 1, 3, 4, 5 of user 1 and 8 of user 4; the protocol shows item 5 what stands at 1 and 2 of them.
+    ranges = [(0, 0), (0, 0), (1, 1), (1, 2), (1, 3), (3, 4), (4, 4), (4, 4)]
+    train = replace(_events(), history=np.array(ranges, np.int64))
+    read = {item: history for item, history, _ in _rows(PairBatches(train, length=50, batch=100, seed=0))}
+    assert read == {1: (), 2: (), 3: (), 4: (3,), 5: (3, 4), 6: (5,), 7: (), 8: ()}
+
+
+def test_a_fit_on_nothing_but_dislikes_has_empty_histories_and_does_not_fail() -> None:
+    train = replace(_events(), label=np.zeros(8, np.float32))
+    assert {history for _, history, _ in _rows(PairBatches(train, length=2, batch=3, seed=0))} == {()}
 
 
 def test_rows_with_the_same_history_share_one_encoding() -> None:
