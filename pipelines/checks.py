@@ -76,7 +76,7 @@ def future_rows_in_training(splits: pl.DataFrame, rule: Protocol) -> int:
 
 
 def wrongly_answered(splits: pl.DataFrame, outcome: pl.DataFrame, column: str) -> int:
-    """Targets that have no row in an outcome, whose ``column`` holds the target's row, and rows that are there twice."""
+    """Targets without a row in an outcome, whose ``column`` names the target, and rows that are there twice."""
     asked = splits.filter("target").select(pl.col("split").cast(pl.String), pl.col("row").alias(column))
     answered = outcome.select(pl.col("split").cast(pl.String), column)
     lacking = asked.join(answered, on=["split", column], how="anti").height
