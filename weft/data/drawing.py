@@ -26,12 +26,13 @@ _PALETTES = (
 
 def draw_covers(names: list[str], style: NDArray[np.int64], rng: np.random.Generator) -> pl.DataFrame:
     """One JPEG per name (schema ``RawImages``)."""
-    pictures = [_cover(int(s), rng) for s in style]
+    pictures = [to_jpeg(draw(int(s), rng)) for s in style]
     side = np.full(len(names), SIDE, dtype=np.int32)
     return pl.DataFrame({"image": names, "width": side, "height": side, "jpeg": pictures})
 
 
-def _cover(style: int, rng: np.random.Generator) -> bytes:
+def draw(style: int, rng: np.random.Generator) -> Image.Image:
+    """One picture of ``style``: six of its shapes on its ground, in its colours."""
     shift = rng.integers(-18, 19, 3)
     background, *inks = np.clip(np.array(_PALETTES[style]) + shift, 0, 255)
     ground = background + _texture(style, rng)[:, :, None]
@@ -41,6 +42,11 @@ def _cover(style: int, rng: np.random.Generator) -> bytes:
         rng.integers(6, SIDE - 6, 6), rng.integers(6, SIDE - 6, 6), rng.integers(6, 17, 6), rng.random(6), strict=True
     ):
         _shape(pen, style, (int(x), int(y), int(radius)), float(turn), tuple(inks[int(turn * 10) % 2].tolist()))
+    return picture
+
+
+def to_jpeg(picture: Image.Image) -> bytes:
+    """The bytes of ``picture`` as a shop's server would send them."""
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

@@ -93,16 +93,29 @@ class Pictures:
             return b""
 
 
-def shrink(content: bytes, side: int) -> tuple[int, int, bytes] | None:
-    """Width, height and JPEG bytes of a picture whose shorter side is at most ``side``; None if it is unusable."""
+def open_picture(content: bytes, side: int = 0) -> Image.Image | None:
+    """The picture upright in RGB; None if it cannot be read or has more than ``MAX_PIXELS``.
+
+    Args:
+        content: Bytes of a picture file.
+        side: If given, a JPEG decoder may skip detail beyond twice this side: faster, but not pixel for pixel equal.
+    """
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 return None
-            picture.draft("RGB", (2 * side, 2 * side))  # a JPEG decoder can skip detail that goes away anyway
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            if side:
+                picture.draft("RGB", (2 * side, 2 * side))
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None
+
+
+def shrink(content: bytes, side: int) -> tuple[int, int, bytes] | None:
+    """Width, height and JPEG bytes of a picture whose shorter side is at most ``side``; None if it is unusable."""
+    upright = open_picture(content, side)
+    if upright is None:
         return None
     scale = side / min(upright.size)
     if scale < 1:
