@@ -208,7 +208,9 @@ def _keys(asset: str) -> tuple[str, ...]:
     """The coordinates of an asset's leaves, in DuckDB's order."""
     if asset == "interactions.splits":
         return ("dataset", "protocol")
-    by_dataset = asset.startswith(("interactions.", "reports.", "serving."))
+    by_dataset = asset.startswith(("interactions.", "reports.", "serving.", "house."))
+    if asset.startswith("content."):
+        return ("dataset", "profile", "protocol") if asset in _BY_PROTOCOL else ("dataset", "profile")
     return ("dataset",) if by_dataset else tuple(sorted(field.name for field in fields(Cell)))
 
 

@@ -1,14 +1,16 @@
 """Which cells a run makes. Dagster's partition is the data set; protocol, variant, profile and seed come from here."""
 
+from collections.abc import Callable
+
 import dagster as dg
 from pydantic import Field, field_validator
 
 from resources.data_source import DataSource
+from resources.profiles import PROFILES, Profile, load
 from weft.cells import Cell
 from weft.evaluation.protocols import Protocol, headline, protocol
 
 VARIANTS = ("full",)
-PROFILES = ("offline",)
 
 
 class Cells(dg.ConfigurableResource):
@@ -18,7 +20,7 @@ class Cells(dg.ConfigurableResource):
     protocols: list[str] = Field(default=[], description="Names of protocols; none means the headline of the data set.")
     variants: list[str] = Field(default=["full"], description="Variants of each system.")
     seeds: list[int] = Field(default=[0], description="Seeds of everything that is drawn.")
-    profile: str = Field(default="offline", description="Which models and sizes.")
+    profile: str = Field(default="offline", description=f"Which models and sizes: {', '.join(PROFILES)}.")
 
     @field_validator("variants")
     @classmethod
@@ -53,6 +55,35 @@ class Cells(dg.ConfigurableResource):
             for variant in self.variants
             for seed in self.seeds
         ]
+
+    def of_items(self, dataset: str) -> Cell:
+        """The cell of what is made of each item alone: one per data set and profile."""
+        return Cell(dataset, profile=self.profile)
+
+    def of_intents(self, dataset: str) -> list[Cell]:
+        """The cells of what a language model infers from sessions (LLM4SBR): one per session protocol of the run.
+
+        The headline ``sessions`` where the run names none; nothing where the data set has no times to cut at.
+        """
+        return self._of_texts(dataset, lambda rule: rule.grouped_by == "session", "sessions")
+
+    def of_assessments(self, dataset: str) -> list[Cell]:
+        """The cells of what it says of labelled pairs (SCoRe): one per pointwise protocol of the run.
+
+        The headline ``pointwise_time`` where the run names none; nothing where the data set has no ratings or times.
+        """
+        rated = self.data_source.spec(dataset).has_ratings
+        return self._of_texts(dataset, lambda rule: rule.kind == "pointwise", "pointwise_time") if rated else []
+
+    def _of_texts(self, dataset: str, fits: Callable[[Protocol], bool], headline: str) -> list[Cell]:
+        if not self.data_source.spec(dataset).has_times:
+            return []
+        named = [name for name in self.protocols if fits(self.protocol(dataset, name))]
+        return [Cell(dataset, name, self.profile) for name in named or [headline]]
+
+    def models(self) -> Profile:
+        """The profile of the run."""
+        return load(self.profile)
 
     def headline(self, dataset: str) -> str:
         """The protocol that the data set is judged by."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from resources import catalogue, weights
+from resources import catalogue, model_folders, weights
 from resources.artifacts import ArtifactStore, Leaf
 from resources.places import stale_staging
 from weft.errors import MissingArtifactError, WeftError
@@ -73,13 +73,13 @@ def need_earlier(store: ArtifactStore, leaves: Iterable[Leaf]) -> None:
 
 
 def export(store: ArtifactStore, leaf: Leaf, to: Path) -> Path:
-    """Writes a leaf into the folder ``to``: weights as safetensors, any other table as CSV.
+    """Writes a leaf into the folder ``to``: a model as its folder, weights as safetensors, any other table as CSV.
 
     Lists stand in the CSV as JSON, bytes as base64. The footer goes along: in the safetensors header, or as JSON
     beside the CSV.
 
     Returns:
-        The file.
+        The file, or the model's folder.
 
     Raises:
         IntegrityError: If the leaf is not what was written.
@@ -88,6 +88,9 @@ def export(store: ArtifactStore, leaf: Leaf, to: Path) -> Path:
     stem = "-".join([leaf.asset, *(value for _, value in leaf.cell.parts())])
     frame, footer = store.read(leaf.asset, leaf.cell), store.footer(leaf.asset, leaf.cell)
     if schema_of(leaf.asset, frame.schema) is Weights:
+        if model_folders.is_folder(frame):
+            model_folders.to_folder(frame, to / stem)
+            return to / stem
         from safetensors.numpy import save_file  # noqa: PLC0415 - only here
 
         file = to / f"{stem}.safetensors"

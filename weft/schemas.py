@@ -317,6 +317,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "*.*scored_pairs": ScoredPairs,
     "behaviour.sasrec": Weights,
     "baselines.*": Weights,
+    "house.*_model": Weights,
 }
 """Asset name (``group.name``, ``*`` allowed) to schema; the first that matches counts."""
 
