@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
 from typing import cast
@@ -204,14 +205,23 @@ def _schema(asset: str) -> type[dy.Schema]:
     return schema
 
 
+_COORDINATES = {
+    "interactions.splits": ("dataset", "protocol"),
+    "interactions.negatives": ("dataset", "protocol"),
+    "content.*intent*": ("dataset", "profile", "protocol"),
+    "content.*assessment*": ("dataset", "profile", "protocol"),
+    "content.*": ("dataset", "profile"),
+    "interactions.*": ("dataset",),
+    "house.*": ("dataset",),
+    "reports.*": ("dataset",),
+    "serving.*": ("dataset",),
+    "*": tuple(sorted(field.name for field in fields(Cell))),
+}
+"""Coordinates of an asset's leaves by its name, in DuckDB's order; the first that matches counts."""
+
+
 def _keys(asset: str) -> tuple[str, ...]:
-    """The coordinates of an asset's leaves, in DuckDB's order."""
-    if asset == "interactions.splits":
-        return ("dataset", "protocol")
-    by_dataset = asset.startswith(("interactions.", "reports.", "serving.", "house."))
-    if asset.startswith("content."):
-        return ("dataset", "profile", "protocol") if asset in _BY_PROTOCOL else ("dataset", "profile")
-    return ("dataset",) if by_dataset else tuple(sorted(field.name for field in fields(Cell)))
+    return next(keys for pattern, keys in _COORDINATES.items() if fnmatchcase(asset, pattern))
 
 
 def _type(kind: pl.DataType) -> str:
