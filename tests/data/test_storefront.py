@@ -11,8 +11,9 @@ from PIL import Image
 
 from weft.data.sequences import Queries
 from weft.data.storefront import OPENING, Oracle, Storefront, StorefrontSettings, Visits, _choose, simulate
-from weft.data.storefront_items import MOODS, THEMES, Shelf
-from weft.data.storefront_truth import ATTRIBUTES, BLOCKS, COMMUNITY_WIDTH, WIDTH, planted_attributes, vectors
+from weft.data.storefront_items import Shelf
+from weft.data.storefront_truth import BLOCKS, COMMUNITY_WIDTH, WIDTH, planted_attributes, vectors
+from weft.data.world.works import ATTRIBUTES, MOODS, THEMES
 from weft.schemas import RawImages, RawInteractions, RawItems, Truth
 
 MONTHS_18 = 548 * 86_400

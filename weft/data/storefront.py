@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from weft.data.drawing import draw_covers
 from weft.data.storefront_items import Shelf, stock
-from weft.data.storefront_truth import ATTRIBUTES, BLOCKS, COMMUNITY_WIDTH, DOMAINS, OCCASIONS, WIDTH, Oracle
+from weft.data.storefront_truth import BLOCKS, COMMUNITY_WIDTH, WIDTH, Oracle
+from weft.data.world.works import ATTRIBUTES, DOMAINS, OCCASIONS
 
 __all__ = ["Oracle", "Storefront", "StorefrontSettings", "simulate"]
 
@@ -52,7 +53,8 @@ class StorefrontSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Literal["tiny", "default", "large"] = Field("default", description="Size: 60, 600 or 5,000 items.")
-    seed: int = Field(0, ge=0, description="Seed of the whole simulation.")
+    seed: int = Field(0, ge=0, description="Seed of the shop: users, tastes, popularity, choices.")
+    world: int = Field(0, ge=0, description="Seed of the world of works that the shop stocks.")
     image_taste: bool = Field(True, description="Users like styles; a style shows only in the drawn picture.")
     text_taste: bool = Field(True, description="Users like themes; a theme shows only in title and description.")
     knowledge_taste: bool = Field(True, description="Users like moods; a mood stands in no catalogue.")
@@ -128,7 +130,8 @@ def _shelf(settings: StorefrontSettings, size: Size) -> Shelf:
     share = LAST_WINDOW * rng.random(size.items)
     new = rng.random(size.items) < (0.25 if settings.new_items else 0)
     release = np.where(new, OPENING + ((1 - LAST_WINDOW + share) * MONTHS_18).astype(np.int64), OPENING)
-    return stock(size.items, len(DOMAINS) if settings.two_domains else 1, release, _rng(settings, "items"))
+    domains = len(DOMAINS) if settings.two_domains else 1
+    return stock(size.items, settings.world, domains, release, _rng(settings, "items"))
 
 
 def _visits(settings: StorefrontSettings, size: Size) -> Visits:

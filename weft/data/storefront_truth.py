@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from weft.data.world.works import ATTRIBUTES, DOMAINS, OCCASIONS
 from weft.errors import RequestError
 
 if TYPE_CHECKING:
@@ -19,17 +20,13 @@ if TYPE_CHECKING:
 
     from weft.data.sequences import Queries
 
-DOMAINS = ("books", "films")
-ATTRIBUTES = {"style": 8, "theme": 12, "mood": 10, "genre": 10}
-"""Tastes that last, and their number of values. Each domain has cells of its own, so that tastes may differ there."""
-
-OCCASIONS = 16
 COMMUNITY_WIDTH = 8
 VISIT = ("occasion", "wish", "domain")
 """Blocks that hold for one visit only; ``wish`` repeats the theme for what a visitor looks for today."""
 
 
 def _blocks() -> dict[str, slice]:
+    """Each domain has cells of its own for lasting tastes, so that they may differ there."""
     widths = {f"{domain}.{name}": size for domain in DOMAINS for name, size in ATTRIBUTES.items()}
     widths |= {"community": COMMUNITY_WIDTH}
     widths |= {"occasion": OCCASIONS, "wish": ATTRIBUTES["theme"], "domain": len(DOMAINS), "popularity": 1}
