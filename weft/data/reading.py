@@ -26,7 +26,7 @@ def read(
     raw: pl.LazyFrame, rules: CleaningRules, kinds: dict[str, pl.Categorical], progress: Progress | None
 ) -> tuple[dict[str, pl.Series], pl.DataFrame]:
     """The rows that keep every rule, as narrow columns by ascending row; and the others' rows and rules."""
-    timed = raw.select("timestamp").drop_nulls().head(1).collect(engine="streaming").height > 0
+    timed = _has(raw, "timestamp")
     plan = raw.select(
         pl.col("row").cast(pl.UInt32),
         *(pl.col(name).cast(kind) for name, kind in kinds.items()),
@@ -52,6 +52,12 @@ def read(
         order = events["row"].arg_sort()
         events = {name: column.gather(order) for name, column in events.items()}
     return events, pl.concat(broken)
+
+
+def _has(raw: pl.LazyFrame, name: str) -> bool:
+    """Whether the column has a value. The first rows are asked first: a plan over a whole file reads much of it."""
+    plans = (part.select(name).drop_nulls().head(1) for part in (raw.head(1_000), raw))
+    return any(plan.collect(engine="streaming").height for plan in plans)
 
 
 def _without_memory(column: pl.Series) -> pl.Series:
