@@ -127,9 +127,8 @@ class _Draw(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [rows, vocabulary] that are -inf but for the drawn token."""
         step = input_ids.shape[1] - self._begin
-        likely, tokens = (
-            (scores.float() / self._sampling.temperature).softmax(-1).sort(-1, descending=True, stable=True)
-        )
+        likely = (scores.float() / self._sampling.temperature).softmax(-1)
+        likely, tokens = torch.sort(likely, stable=True, descending=True)
         before = likely.double().cumsum(-1) - likely
         # The likeliest token is always in the nucleus, since nothing stands before it.
         kept = likely.double().masked_fill(before >= self._sampling.top_p, 0.0)

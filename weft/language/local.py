@@ -60,7 +60,7 @@ class LocalModel:
         name: str | Path,
         *,
         revision: str = "",
-        adapter: Path | None = None,
+        adapter: Path | str = "",
         device: str = "auto",
         dtype: loading.Dtype = "auto",
         batch_tokens: int = 16_384,
@@ -70,8 +70,9 @@ class LocalModel:
 
         Args:
             name: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``, or a hub name.
-            revision: Branch, tag or commit of a hub name. The identity holds the commit, or the digest of a folder.
-            adapter: Folder of a LoRA adapter that PEFT wrote.
+            revision: Branch, tag or commit of a hub name; for a folder what its weights are known by, empty takes the
+                digest of its files.
+            adapter: Folder of a LoRA adapter that PEFT wrote; empty for none.
             device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
             dtype: ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere.
             batch_tokens: Most tokens of one batch.
@@ -83,17 +84,23 @@ class LocalModel:
         """
         place = loading.pick_device(device)
         kind = loading.pick_dtype(dtype, place)
-        folder = Path(name).is_dir()
-        config = loading.read_config(str(name), revision)
+        folder = Path(name) if Path(name).is_dir() else None
+        tuned = Path(adapter) if adapter else None
+        commit = "" if folder else revision
+        config = loading.read_config(str(name), commit)
         memory.refuse_unless_fits(
             str(name), memory.estimate(config, kind, batch=1, tokens=batch_tokens), memory.free(place)
         )
-        tokenizer = loading.read_tokenizer(str(name), revision)
-        model = loading.read_model(str(name), revision, adapter, place, kind)
+        tokenizer = loading.read_tokenizer(str(name), commit)
+        model = loading.read_model(str(name), commit, tuned, place, kind)
+        if folder:
+            revision = revision or digest.of_folder(folder)
+        else:
+            revision = str(getattr(config, "_commit_hash", None) or revision)
         identity = Identity(
-            model=known_as or (Path(name).name if folder else str(name)),
-            revision=digest.of_folder(Path(name)) if folder else str(getattr(config, "_commit_hash", None) or revision),
-            adapter=digest.of_folder(adapter) if adapter else "",
+            model=known_as or (folder.name if folder else str(name)),
+            revision=revision,
+            adapter=digest.of_folder(tuned) if tuned else "",
         )
         return cls(model, tokenizer, identity, batch_tokens)
 

@@ -101,7 +101,7 @@ class PromptTokens:
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    [dict(message) for message in messages],
+                    cast("Any", messages),
                     tokenize=False,
                     add_generation_prompt=True,
                     date_string=_DATE,
