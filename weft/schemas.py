@@ -14,6 +14,12 @@ import polars as pl
 
 SPLITS = ("train", "validation", "test", "unused")
 
+VIEWS = ("long", "short", "plain")
+"""Ways of asking what a session is after (LLM4SBR)."""
+
+MESSAGES = dy.List(dy.Struct({"role": dy.String(), "content": dy.String()}), min_length=1)
+"""A prompt: the turns of a conversation."""
+
 
 # ---- interactions: what happened -------------------------------------------------------------------------------
 
@@ -197,6 +203,113 @@ class ScoredPairs(dy.Schema):
     warm = dy.Bool()
 
 
+# ---- content: what items are about, as language models write it ------------------------------------------------
+
+
+class EnrichmentPrompts(dy.Schema):
+    """What is asked about each item that has a title."""
+
+    item = dy.Int32(primary_key=True, min=1)
+    prompt_version = dy.String()
+    messages = MESSAGES
+
+
+class IntentPrompts(dy.Schema):
+    """What is asked about each session, once per view, from the clicks before the one that is asked for."""
+
+    session = dy.Int64(primary_key=True, min=1)
+    view = dy.Enum(VIEWS, primary_key=True)
+    prompt_version = dy.String()
+    messages = MESSAGES
+
+
+class AssessmentPrompts(dy.Schema):
+    """What is asked about sampled training rows of a pointwise protocol."""
+
+    row = dy.Int64(primary_key=True, min=0)
+    user = dy.Int32(min=1)
+    item = dy.Int32(min=1)
+    prompt_version = dy.String()
+    messages = MESSAGES
+
+
+class Generated(dy.Schema):
+    """What every generated row keeps: who wrote it, how, the raw answer, and what it cost.
+
+    A retried row was answered at a later attempt; a malformed one could never be read; a failed one nobody answered.
+    """
+
+    prompt_version = dy.String()
+    digest = dy.String()  # key of the answer in the generation cache
+    model = dy.String()
+    revision = dy.String()
+    adapter = dy.String()  # digest of the LoRA adapter, empty without
+    sampling = dy.String()  # as JSON
+    raw = dy.String()
+    finish = dy.Enum(["stop", "length", "failed"])
+    status = dy.Enum(["answered", "retried", "malformed", "failed"])
+    attempts = dy.Int32(min=1)
+    tokens_in = dy.Int64(min=0)
+    tokens_out = dy.Int64(min=0)
+    seconds = dy.Float64(min=0)  # of the call that wrote it, whenever that was
+    error = dy.String(nullable=True)  # why nobody answered
+
+
+class EnrichmentGenerations(Generated):
+    """An answer per item."""
+
+    item = dy.Int32(primary_key=True, min=1)
+
+
+class IntentGenerations(Generated):
+    """An answer per session and view."""
+
+    session = dy.Int64(primary_key=True, min=1)
+    view = dy.Enum(VIEWS, primary_key=True)
+
+
+class AssessmentGenerations(Generated):
+    """An answer per sampled row."""
+
+    row = dy.Int64(primary_key=True, min=0)
+    user = dy.Int32(min=1)
+    item = dy.Int32(min=1)
+
+
+class ItemEnrichments(EnrichmentGenerations):
+    """What a language model wrote of each item; null where that cannot be read: then the title stands alone."""
+
+    text = dy.String(nullable=True)
+
+
+class IntentInferences(IntentGenerations):
+    """What a language model thinks a session is after, and the item that this names, if it names one."""
+
+    text = dy.String(nullable=True)  # null where the answer cannot be read
+    item = dy.Int32(nullable=True, min=1)
+    rule = dy.String()  # of grounding: how the item was found, or why not
+
+
+class SelfAssessments(AssessmentGenerations):
+    """What a language model says it would have to know; null where that cannot be read: such a row trains nothing."""
+
+    text = dy.String(nullable=True)
+
+
+def localized_intents(width: int) -> type[dy.Schema]:
+    """Schema of the vector of each session and view (LLM4SBR eq. 5), float32 of ``width``, and what it is made of."""
+    columns = {
+        "session": dy.Int64(primary_key=True, min=1),
+        "view": dy.Enum(VIEWS, primary_key=True),
+        "k": dy.Int32(min=0),
+        "items": dy.List(dy.Int32(min=1)),  # nearest first; none for k = 0
+        "similarities": dy.List(dy.Float32()),
+        "empty": dy.Bool(),  # nothing was answered, and the vector is zero
+        "vector": dy.Array(dy.Float32(), shape=width),
+    }
+    return type("LocalizedIntents", (dy.Schema,), columns)
+
+
 # ---- reports and serving ---------------------------------------------------------------------------------------
 
 
@@ -307,6 +420,15 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "interactions.splits": Splits,
     "interactions.negatives": Negatives,
     "interactions.truth": Truth,
+    "content.enrichment_prompts": EnrichmentPrompts,
+    "content.intent_prompts": IntentPrompts,
+    "content.assessment_prompts": AssessmentPrompts,
+    "content.enrichment_generations": EnrichmentGenerations,
+    "content.intent_generations": IntentGenerations,
+    "content.assessment_generations": AssessmentGenerations,
+    "content.item_enrichments": ItemEnrichments,
+    "content.intent_inferences": IntentInferences,
+    "content.self_assessments": SelfAssessments,
     "reports.metrics": Metrics,
     "reports.comparisons": Comparisons,
     "reports.leaderboard": Leaderboard,
@@ -331,4 +453,6 @@ def schema_of(asset: str, columns: pl.Schema | None = None) -> type[dy.Schema] |
         key = next(name for name in columns if name != "vector")
         width = getattr(columns["vector"], "size", None)
         return embeddings(key, width or 1)
+    if asset == "content.localized_intents" and columns is not None:
+        return localized_intents(getattr(columns["vector"], "size", None) or 1)
     return next((schema for pattern, schema in SCHEMAS.items() if fnmatchcase(asset, pattern)), None)
