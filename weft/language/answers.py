@@ -19,8 +19,7 @@ Parse = Callable[[str], str | None]
 TEXT, NAME = 4_000, 300
 """Characters of a written text, and of a name, that are kept."""
 
-_REASONING = re.compile(r"<think>.*?</think>|<think>.*", re.DOTALL | re.IGNORECASE)
-_CLOSED = re.compile(r".*</think>", re.DOTALL | re.IGNORECASE)  # some templates open the block in the prompt
+_OPEN, _CLOSE = (re.compile(mark, re.IGNORECASE) for mark in ("<think>", "</think>"))
 _BULLET = re.compile(r"^(?:[-*•#\s]+|\(?\d{1,2}[.)]\s)+")
 _MARKS = " \t*_'‘’.,:"  # noqa: RUF001 - quotes as they come
 
@@ -44,8 +43,8 @@ def name(raw: str) -> str | None:
 
 
 def without_reasoning(raw: str) -> str:
-    """The answer without ``<think>…</think>`` (DeepSeek-R1 and its kind); a block that was cut off takes the rest."""
-    return _REASONING.sub("", _CLOSED.sub("", raw))
+    """What follows the last ``<think>…</think>`` (DeepSeek-R1 and its kind), up to a block that was cut off."""
+    return _OPEN.split(_CLOSE.split(raw)[-1], maxsplit=1)[0]
 
 
 def read(generations: pl.DataFrame, parse: Parse) -> pl.Series:
