@@ -51,12 +51,16 @@ class RawItems(dy.Schema):
 
 
 class RawImages(dy.Schema):
-    """Pictures decoded once and resized; ``image`` is what ``RawItems.image`` (or the item id) refers to."""
+    """Pictures decoded once and resized, and those that could not be, with the reason (a name of a cleaning rule).
+
+    ``image`` is what ``RawItems.image`` (or the item id) refers to.
+    """
 
     image = dy.String(primary_key=True)
-    width = dy.Int32(min=1)
-    height = dy.Int32(min=1)
-    jpeg = dy.Binary()
+    width = dy.Int32(nullable=True, min=1)
+    height = dy.Int32(nullable=True, min=1)
+    jpeg = dy.Binary(nullable=True)
+    problem = dy.String(nullable=True)  # null where there is a picture
 
 
 class Rejected(dy.Schema):
@@ -86,6 +90,7 @@ class Items(dy.Schema):
     genres = dy.List(dy.String(), nullable=True)
     description = dy.String(nullable=True)
     domain = dy.String(nullable=True)
+    has_image = dy.Bool()  # a picture that could be read
 
 
 class Images(dy.Schema):

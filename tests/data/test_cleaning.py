@@ -117,9 +117,13 @@ def test_items_without_id_or_described_twice_are_rejected_and_the_first_descript
 
 def test_pictures_that_could_not_be_read_are_reported_unless_there_are_none_at_all() -> None:
     events, items = log(("a", "x", 1, 1)), shelf("x", "y", image="yes")
-    one = clean(events, items, LENIENT, pl.LazyFrame({"image": ["x.jpg"]}))
-    assert one.rejected.select("source", "row", "rule").rows() == [("images", 1, "unreadable_image")]
-    assert clean(events, items, LENIENT, pl.LazyFrame({"image": []}, schema={"image": pl.String})).rejected.is_empty()
+    decoded = pl.LazyFrame({"image": ["x.jpg"], "problem": [None]}, schema={"image": pl.String, "problem": pl.String})
+    one = clean(events, items, LENIENT, decoded)
+    assert one.rejected.select("source", "row", "rule").rows() == [("images", 1, "missing_image")]
+    assert one.items["has_image"].to_list() == [True, False]
+    none = clean(events, items, LENIENT, decoded.clear())
+    assert none.rejected.is_empty()
+    assert none.items["has_image"].to_list() == [False, False]
 
 
 def test_too_many_broken_rows_stop_the_run_with_the_commonest_rule() -> None:

@@ -98,6 +98,7 @@ HITS = [
     ("m*a*s*h", "M*A*S*H (1970)", "exact"),
     ("The City of Lost Childern", "City of Lost Children, The (1995)", "fuzzy"),
     ("Star Wars: Episode V - The Empire Strike Back (1980)", MOVIES[4], "fuzzy"),
+    ("Star Wars: Episode 4 - A New Hope", MOVIES[3], "fuzzy"),
     ("The Full Montey", "Full Monty, The (1997)", "fuzzy"),
 ]
 MISSES = [
@@ -134,6 +135,31 @@ def test_the_year_of_the_catalogue_counts_where_the_title_has_none() -> None:
     assert ground(["Solaris (2002)", "Solaris", "Solaris (1999)", "Stalker (1979)"], remakes).select(
         "item", "rule"
     ).rows() == [(2, "exact_year"), (None, "ambiguous"), (None, "none"), (3, "exact")]
+
+
+def test_of_equal_titles_the_one_of_the_right_year_comes_before_one_without() -> None:
+    remakes = catalogue(["Solaris", "Solaris"], [None, 2002])
+    assert ground(["Solaris (2002)", "Solaris (1972)"], remakes).select("item", "rule").rows() == [
+        (2, "exact_year"), (1, "exact"),
+    ]  # fmt: skip
+
+
+def test_a_runner_up_below_the_threshold_still_takes_the_lead_away() -> None:
+    line = "abcdefghijklmnopqrstuv"
+    near, next_ = line[:20] + "yz", line[:20] + "xwz"  # 2 · 20 / 44 = 0.909 and 2 · 20 / 45 = 0.889
+    row = ground([line], catalogue([near, next_])).row(0, named=True)
+    assert (row["item"], row["rule"]) == (None, "ambiguous")
+    assert row["runner_up"] == pytest.approx(40 / 45)
+    assert named(line, catalogue([near])) == (near, "fuzzy")
+
+
+def test_what_is_ambiguous_in_spelling_is_not_guessed_by_meaning() -> None:
+    two = catalogue(["The Sea of Pikino", "The Sea of Pikilo"])
+
+    def knows(texts) -> np.ndarray:
+        return np.array([[0, 1] if "Pikilo" in text else [1, 0] for text in texts], np.float32)
+
+    assert named("The Sea of Pikiro", two, encode=knows) == (None, "ambiguous")
 
 
 def test_a_slip_between_two_titles_is_ambiguous_and_a_wider_lead_decides() -> None:

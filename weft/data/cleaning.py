@@ -51,8 +51,8 @@ def clean(
         raw_interactions: Schema ``RawInteractions``; read as a stream, and a second time where rows are refused.
         raw_items: Schema ``RawItems``; may be empty.
         rules: What is refused.
-        decoded: Table with a column ``image``: the pictures that could be read. Items that refer to others are
-            reported, unless there are no pictures at all.
+        decoded: Columns ``image`` and ``problem`` of schema ``RawImages``. Items whose picture is not there or has a
+            problem are reported and marked, unless there are no pictures at all.
         progress: Hears how many rows have been read.
 
     Raises:
@@ -92,11 +92,12 @@ def clean(
         broken_items = pl.concat([broken_items, _refused(catalogue["row"], np.flatnonzero(rare), "few_events")])
         catalogue = catalogue.filter(~rare)
     del user, item, keep
+    catalogue, no_picture = _without_picture(raw_items, catalogue, decoded)
     interactions, users, items = _number(events, enough, catalogue)
     refused = [
         _rejected(raw_interactions, "interactions", pl.concat([broken, few])),
         _rejected(raw_items, "items", broken_items),
-        _unreadable(raw_items, catalogue, decoded),
+        no_picture,
     ]
     return Cleaned(interactions, users, items, pl.concat(refused).sort("source", "row", maintain_order=True))
 
@@ -147,12 +148,24 @@ def _rejected(raw: pl.LazyFrame, source: str, refused: pl.DataFrame) -> pl.DataF
     return as_rejected(_rows(raw, refused["row"]).join(refused.cast({"row": pl.Int64}), on="row"), source)
 
 
-def _unreadable(raw_items: pl.LazyFrame, catalogue: pl.DataFrame, decoded: pl.LazyFrame | None) -> pl.DataFrame:
-    """Items whose picture was named and could not be read; none where the data set has no pictures at all."""
-    if decoded is None or not (names := decoded.select("image").collect()["image"]).len():
-        return Rejected.create_empty()
-    broken = catalogue.filter(pl.col("image").is_in(names.implode()).not_())["row"]
-    return _rejected(raw_items, "images", _refused(broken, np.arange(len(broken)), "unreadable_image"))
+def _without_picture(
+    raw_items: pl.LazyFrame, catalogue: pl.DataFrame, decoded: pl.LazyFrame | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The catalogue with ``has_image``, and the items that name a picture which could not be read, with the reason.
+
+    None is reported where the data set has no pictures at all.
+    """
+    told = None if decoded is None else decoded.select("image", "problem").collect()
+    if told is None or told.is_empty():
+        return catalogue.with_columns(has_image=pl.lit(value=False)), Rejected.create_empty()
+    problem = pl.coalesce("problem", pl.when(pl.col("known").is_null()).then(pl.lit("missing_image"))).cast(RULE)
+    catalogue = (
+        catalogue.join(told.with_columns(known=pl.lit(value=True)), on="image", how="left", maintain_order="left")
+        .with_columns(rule=pl.when(pl.col("image").is_not_null()).then(problem))
+        .with_columns(has_image=pl.col("image").is_not_null() & pl.col("rule").is_null())
+    )
+    broken = catalogue.filter(pl.col("rule").is_not_null()).select("row", "rule")
+    return catalogue.drop("problem", "known", "rule"), _rejected(raw_items, "images", broken)
 
 
 # ---- numbers and order -----------------------------------------------------------------------------------------
@@ -181,7 +194,7 @@ def _number(
         told = told.drop_nulls().unique("item_id", keep="first", maintain_order=True)
         unlisted = unlisted.join(told, on="item_id", how="left", maintain_order="left")
     items = pl.concat([catalogue.drop("row", "image"), unlisted], how="diagonal")
-    items = items.select(_from_one("item"), pl.exclude("item"))
+    items = items.select(_from_one("item"), pl.exclude("item", "has_image"), pl.col("has_image").fill_null(value=False))
     columns["item"] = pl.Series(_numbers(items["item_id"])[item[order]])
     del item, events["item_id"], positions
 

@@ -28,7 +28,9 @@ def draw_covers(names: list[str], style: NDArray[np.int64], rng: np.random.Gener
     """One JPEG per name (schema ``RawImages``)."""
     pictures = [to_jpeg(draw(int(s), rng)) for s in style]
     side = np.full(len(names), SIDE, dtype=np.int32)
-    return pl.DataFrame({"image": names, "width": side, "height": side, "jpeg": pictures})
+    return pl.DataFrame({"image": names, "width": side, "height": side, "jpeg": pictures}).with_columns(
+        problem=pl.lit(None, pl.String)
+    )
 
 
 def draw(style: int, rng: np.random.Generator) -> Image.Image:

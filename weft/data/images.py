@@ -1,16 +1,20 @@
 """Pictures of items: found in a folder or archive, decoded once, shrunk, kept as RGB JPEG.
 
-A picture that is unreadable, or that would take more memory than a picture should, is left out and counted: a missing
-picture is a state that every later stage knows, a broken one is not.
+Picture files come from elsewhere. One that is missing, empty, truncated, unreadable, or larger than a picture should be
+is named with its problem and left out: a missing picture is a state that every later stage knows, a broken one is not.
 """
 
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias
 
+import numpy as np
 import polars as pl
 from PIL import Image, ImageOps
 
@@ -20,9 +24,36 @@ from weft.progress import NoProgress, Progress
 from weft.schemas import RawImages
 
 MAX_PIXELS = 50_000_000
-"""Larger pictures are refused from their header, before anything is decoded: 50 megapixels are 150 MB of RGB."""
+"""Larger pictures are refused from their header, before anything is decoded: 50 megapixels are 200 MB of RGBA."""
 
 MAX_BYTES = 64 * 2**20
+_HELD_BYTES, _HELD_FILES = 2 * MAX_BYTES, 64
+"""Files that are held undecoded at once."""
+
+_LONGEST = 16
+"""Of a very long picture the longer side is at most this many times the shorter side that was asked for."""
+
+Problem: TypeAlias = Literal["missing_image", "empty_image", "huge_image", "truncated_image", "unreadable_image"]
+"""Why there is no picture: names of cleaning rules (``weft.data.rules``)."""
+
+Shrunk: TypeAlias = tuple[int, int, bytes]
+"""Width, height and JPEG bytes."""
+
+# What Pillow's decoders are known to raise on damaged files.
+_BROKEN = (
+    *(
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ),
+    *(AssertionError, struct.error, zlib.error),
+)
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -67,63 +98,93 @@ class Pictures:
         return items.with_columns(image=pl.coalesce(stated, found, "image")).select(pl.exclude("mapped"))
 
     def decode(self, references: list[str], side: int, progress: Progress | None = None) -> pl.DataFrame:
-        """Decodes each referenced picture once (schema ``RawImages``); what cannot be decoded is not in the table."""
+        """Decodes each referenced picture once (schema ``RawImages``); what cannot be decoded has a problem instead."""
         with (progress or NoProgress()).step("pictures", len(references), "pictures") as step:
-            rows = []
+            rows: list[tuple[object, ...]] = []
             for reference, decoded in zip(references, self._decode_all(references, side), strict=True):
                 step.advance()
-                if decoded is not None:
-                    rows.append((reference, *decoded))
+                fine = not isinstance(decoded, str)
+                rows.append((reference, *decoded, None) if fine else (reference, None, None, None, decoded))
         return pl.DataFrame(rows, schema=RawImages.create_empty().schema, orient="row")
 
-    def _decode_all(self, references: list[str], side: int) -> Iterator[tuple[int, int, bytes] | None]:
+    def _decode_all(self, references: list[str], side: int) -> Iterator[Shrunk | Problem]:
         """Reads one after the other, decodes on two threads (Pillow lets go of the interpreter while it works)."""
         with ThreadPoolExecutor(2) as pool:
-            for start in range(0, len(references), 64):  # so that no more than 64 undecoded files are held at once
-                contents = [self._content(reference) for reference in references[start : start + 64]]
-                yield from pool.map(lambda content: shrink(content, side), contents)
+            held: list[bytes | Problem] = []
+            for reference in references:
+                held.append(self._content(reference))
+                if len(held) == _HELD_FILES or sum(map(len, held)) > _HELD_BYTES:
+                    yield from pool.map(lambda content: _shrunk(content, side), held)
+                    held = []
+            yield from pool.map(lambda content: _shrunk(content, side), held)
 
-    def _content(self, reference: str) -> bytes:
+    def _content(self, reference: str) -> bytes | Problem:
         name = self._member.get(reference) or self._member.get(PurePosixPath(reference).name)
-        if name is None or self.archive.sizes[name] > MAX_BYTES:
-            return b""
+        if name is None:
+            return "missing_image"
+        if self.archive.sizes[name] > MAX_BYTES:
+            return "huge_image"
         try:
             return self.archive.read(name)
         except SourceError:
-            return b""
+            return "unreadable_image"
 
 
-def open_picture(content: bytes, side: int = 0) -> Image.Image | None:
-    """The picture upright in RGB; None if it cannot be read or has more than ``MAX_PIXELS``.
+def _shrunk(content: bytes | Problem, side: int) -> Shrunk | Problem:
+    return content if isinstance(content, str) else shrink(content, side)
 
-    Args:
-        content: Bytes of a picture file.
-        side: If given, a JPEG decoder may skip detail beyond twice this side: faster, but not pixel for pixel equal.
+
+def shrink(content: bytes, side: int) -> Shrunk | Problem:
+    """A picture whose shorter side is at most ``side``, as RGB JPEG; or what is wrong with it.
+
+    Of an animation the first frame counts; what is transparent becomes white; 16 bits become 8. Size is judged from
+    the header, before anything is decoded, and detail goes away before a copy is made, so that memory stays bounded.
     """
+    if not content:
+        return "empty_image"
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
-                return None
-            if side:
-                picture.draft("RGB", (2 * side, 2 * side))
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return None
-
-
-def shrink(content: bytes, side: int) -> tuple[int, int, bytes] | None:
-    """Width, height and JPEG bytes of a picture whose shorter side is at most ``side``; None if it is unusable."""
-    upright = open_picture(content, side)
-    if upright is None:
-        return None
-    scale = side / min(upright.size)
-    if scale < 1:
-        size = (max(1, round(upright.width * scale)), max(1, round(upright.height * scale)))
-        upright = upright.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    buffer = io.BytesIO()
-    upright.save(buffer, "JPEG", quality=90)
+                return "huge_image"
+            picture.draft("RGB", (2 * side, 2 * side))  # a JPEG decoder can skip detail that goes away anyway
+            upright = ImageOps.exif_transpose(_opaque(_resized(_eight_bit(picture), side)))
+            buffer = io.BytesIO()
+            upright.save(buffer, "JPEG", quality=90)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
+        return "huge_image"
+    except _BROKEN as error:
+        return "truncated_image" if "truncated" in str(error) else "unreadable_image"
     return upright.width, upright.height, buffer.getvalue()
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """The same with values of 0 to 255 in a mode that can be resized. Pillow cuts 16 bits off at 255 by itself."""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        return Image.fromarray((np.clip(values, 0, 65_535) >> 8).astype(np.uint8), "L")
+    if picture.mode in {"P", "PA"}:
+        return picture.convert("RGBA")
+    return picture.convert("L") if picture.mode in {"1", "F"} else picture
+
+
+def _resized(picture: Image.Image, side: int) -> Image.Image:
+    scale = min(side / min(picture.size), _LONGEST * side / max(picture.size))
+    if scale >= 1:
+        return picture
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small.info = picture.info  # the camera's orientation
+    return small
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """RGB on white: what lies under transparent pixels is no part of the picture."""
+    if not picture.has_transparency_data:
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    paper = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(paper, layer).convert("RGB")
 
 
 def read_map(path: Path) -> pl.DataFrame:
@@ -154,7 +215,7 @@ def of_items(items: pl.LazyFrame, raw_items: pl.LazyFrame, raw_images: pl.LazyFr
     return (
         items.select("item", "item_id")
         .join(references, on="item_id")
-        .join(raw_images, on="image")
+        .join(raw_images.filter(pl.col("problem").is_null()), on="image")
         .select("item", "width", "height", "jpeg")
         .sort("item")
     )

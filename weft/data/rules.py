@@ -29,7 +29,11 @@ REASONS = {
     "duplicate": "an earlier row says exactly the same",
     "duplicate_item": "an earlier row describes the same item",
     "few_events": "the user or the item has fewer events than the rules ask for",
-    "unreadable_image": "the picture is missing, unreadable or too large",
+    "missing_image": "there is no such picture",
+    "empty_image": "the file of the picture is empty",
+    "huge_image": "the picture has more bytes or pixels than a picture should",
+    "truncated_image": "the picture ends too early",
+    "unreadable_image": "the picture is damaged, has no pixels, or is no picture",
 }
 """Name of each rule, and what it tells a person."""
 
