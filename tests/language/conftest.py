@@ -87,6 +87,8 @@ def tiny_model(kind: str, tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> 
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    # What is drawn and what is not is for the caller to say, not for the folder; transformers' server wants it here.
+    model.generation_config.do_sample = True
     return model.eval()
 
 

@@ -1,7 +1,8 @@
 """A language model behind any server that speaks the OpenAI protocol: vLLM, Ollama, OpenRouter, a paid service.
 
 Servers are busy, restarted and slow. What may pass is tried again after a growing wait; what will not pass fails the
-one answer and says why; what is wrong with every request (the key, the model's name) ends the run at once.
+one answer and says why; what is wrong with every request (the key, the model's name) ends the run at once. Servers
+disagree on which status says that, so a refused request is followed by the plainest one there is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from weft.errors import RequestError, WeftError
 from weft.language.engine import Answer, Identity, Message, Prompt, Sampling
 
 _PASSING = frozenset({408, 409, 429})  # besides 5xx
-_EVERY_REQUEST = frozenset({401, 403, 404})
+_UNKNOWN_CALLER = frozenset({401, 403})
+_PLAINEST = ([Message(role="user", content="Hello")], Sampling(max_tokens=1))
 _FIRST_WAIT = 1.0
 _NO_KEY = "none"  # the client wants one, local servers do not
 _LONGEST_ERROR = 300
@@ -90,7 +92,7 @@ class EndpointModel:
         reason; requests that have not begun are dropped when the caller stops listening.
 
         Raises:
-            WeftError: If the server refuses the key or does not know the model.
+            WeftError: If the server refuses every request: the key is wrong, or the model unknown.
         """
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="endpoint")
         over = threading.Event()
@@ -118,8 +120,8 @@ class EndpointModel:
         try:
             return tries(self._ask, messages, sampling)
         except openai.APIStatusError as error:
-            if error.status_code in _EVERY_REQUEST:
-                raise self._refused(error) from None
+            if not _may_pass(error):
+                self._end_if_all_are_refused()
             reason = self._safe(f"HTTP {error.status_code}: {_message(error)}")
         except openai.APITimeoutError:
             reason = f"no answer within {self._timeout:g} s"
@@ -165,15 +167,25 @@ class EndpointModel:
             return min(asked, self._longest_wait)
         return tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=self._longest_wait)(state)
 
-    def _refused(self, error: openai.APIStatusError) -> WeftError:
-        """The error that every request would meet."""
-        if error.status_code == 404:
-            return WeftError(
-                f"{self._url} knows no model {self._name!r}: {self._safe(_message(error))}",
-                "check the model's name and the address, which mostly ends in /v1",
-            )
-        named = f"the key in {self._variable}" if self._variable else "a request without a key"
-        return WeftError(f"{self._url} refuses {named} (HTTP {error.status_code})", "set a key that it knows")
+    def _end_if_all_are_refused(self) -> None:
+        """Asks the plainest question.
+
+        Raises:
+            WeftError: If that is refused as well.
+        """
+        try:
+            self._ask(*_PLAINEST)
+        except openai.APIStatusError as error:
+            if _may_pass(error):
+                return
+            named = f"the key in {self._variable}" if self._variable else "requests without a key"
+            what = named if error.status_code in _UNKNOWN_CALLER else f"every request for the model {self._name!r}"
+            raise WeftError(
+                f"{self._url} refuses {what}: {self._safe(f'HTTP {error.status_code}, {_message(error)}')}",
+                "check key, name of the model and address, which mostly ends in /v1",
+            ) from None
+        except openai.OpenAIError:
+            return
 
     def _safe(self, text: str) -> str:
         text = text.replace(self._secret, "…") if self._secret else text

@@ -49,7 +49,7 @@ def write(
     """One answer per prompt, all in one batch.
 
     Args:
-        model: A causal model.
+        model: A causal model whose own generation settings are empty: the library mixes them in.
         tokenizer: Decodes what it writes.
         prompts: Token ids.
         sampling: Token budget, temperature, nucleus, stop texts, seed.
@@ -61,14 +61,11 @@ def write(
     out = cast("Any", model).generate(
         input_ids=ids,
         attention_mask=mask,
-        # All that a folder's own generation settings might add (penalties, temperatures) is left out.
         generation_config=GenerationConfig(
             max_new_tokens=sampling.max_tokens,
             do_sample=False,
             eos_token_id=list(ends) or None,
             pad_token_id=ends[0] if ends else 0,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
         ),
         logits_processor=LogitsProcessorList([_Draw(prompts, sampling, begin)] if sampling.temperature > 0 else []),
         stopping_criteria=StoppingCriteriaList([stops] if sampling.stop else []),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from weft import digest
 from weft.errors import RequestError
@@ -53,6 +53,8 @@ class LocalModel:
         self._batch_tokens = batch_tokens
         self._context = int(getattr(model.config, "max_position_embeddings", 0) or 0)
         self._ends = _end_tokens(model, tokenizer)
+        # A folder may bring penalties and temperatures of its own; an answer is drawn as the caller says.
+        model.generation_config = GenerationConfig()
 
     @classmethod
     def open(
