@@ -48,6 +48,14 @@ def test_an_empty_cache_finds_nothing_and_makes_no_folder(tmp_path: Path) -> Non
     assert not (tmp_path / "none").exists()
 
 
+def test_no_question_reads_no_shard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "1-damaged.parquet").write_bytes(b"x")
+    assert Cache(tmp_path).find([]) == {}
+    assert not caplog.records
+    assert Cache(tmp_path).find(["a"]) == {}
+    assert caplog.records
+
+
 def test_all_that_can_change_an_answer_is_in_its_key() -> None:
     question = question_digest(HELLO)
     plain = answer_key(question, WHO, Sampling(), 0)

@@ -75,6 +75,8 @@ class Cache:
 
     def find(self, keys: Sequence[str]) -> dict[str, Answer]:
         """The answers that are there, by key."""
+        if not keys:
+            return {}
         wanted = pl.Series("key", keys, dtype=pl.String).unique()
         found: dict[str, Answer] = {}
         for table in self._tables(wanted):
