@@ -35,5 +35,5 @@ def open_picture(content: bytes) -> Image.Image | None:
             if width * height > MAX_PIXELS:
                 return None
             return ImageOps.exif_transpose(picture).convert("RGB")
-    except (*_BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
+    except (*_BROKEN, MemoryError):
         return None
