@@ -205,6 +205,39 @@ def test_switching_one_signal_off_leaves_shelf_and_visits_as_they_were() -> None
     assert full.truth.select("kind", "id", "since").equals(without.truth.select("kind", "id", "since"))
 
 
+@pytest.mark.parametrize(
+    ("switch", "changed"),
+    [
+        ("image_taste", {"books.style", "films.style"}),
+        ("text_taste", {"books.theme", "films.theme", "wish"}),
+        ("knowledge_taste", {"books.mood", "films.mood"}),
+        ("long_term_taste", {"books.genre", "films.genre"}),
+        ("short_term_intent", {"occasion", "wish"}),
+        ("similar_users", {"community"}),
+        ("cross_domain", {f"films.{name}" for name in ATTRIBUTES}),
+        ("drift", {f"{domain}.{name}" for domain in ("books", "films") for name in ("style", "theme", "mood")}),
+    ],
+)
+def test_a_switch_changes_the_cells_of_its_signal_and_no_other(switch: str, changed: set[str]) -> None:
+    on, off = shop("tiny").truth, shop("tiny", **{switch: False}).truth
+    kind = pl.col("kind")
+    assert on.filter(kind == "item").equals(off.filter(kind == "item"))
+    before, after = vectors(on.filter(kind == "user")), vectors(off.filter(kind == "user"))
+    assert {name for name, cells in BLOCKS.items() if (before[:, cells] != after[:, cells]).any()} == changed
+    if switch not in {"cross_domain", "drift"}:
+        assert not any(after[:, BLOCKS[name]].any() for name in changed)
+
+
+def test_a_quarter_of_what_is_asked_for_in_the_last_tenth_of_the_log_is_new(default: Storefront) -> None:
+    log, items = log_and_items(default)
+    log = log.join(items.select("item", new=pl.col("release") > OPENING), on="item", maintain_order="left")
+    last = log.filter(pl.col("timestamp") >= log["timestamp"].quantile(0.9))
+    assert 0.15 < last["new"].mean() < 0.35
+    assert 0.1 < log.group_by("user_id", maintain_order=True).last()["new"].mean() < 0.35
+    trained = log.filter(pl.col("timestamp") < log["timestamp"].quantile(0.8))["item"].unique()
+    assert 0.1 < (~last["item"].is_in(trained.implode())).mean() < 0.3
+
+
 def test_words_show_the_theme_and_never_the_mood_the_style_or_the_occasion(default: Storefront) -> None:
     themes = planted_attributes(default.truth)["theme"]
     for title, text, theme in zip(default.raw_items["title"], default.raw_items["description"], themes, strict=True):

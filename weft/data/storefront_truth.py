@@ -6,6 +6,7 @@ shelf *is* the choice model, and no recommender can rank better than the oracle 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,10 @@ VISIT = ("occasion", "wish", "domain")
 """Blocks that hold for one visit only; ``wish`` repeats the theme for what a visitor looks for today."""
 
 
+SIGNALS = (*ATTRIBUTES, "community", *VISIT)
+"""What an affinity is made of beside popularity; a part of the truth vector each, lasting tastes one per domain."""
+
+
 def _blocks() -> dict[str, slice]:
     """Each domain has cells of its own for lasting tastes, so that they may differ there."""
     widths = {f"{domain}.{name}": size for domain in DOMAINS for name, size in ATTRIBUTES.items()}
@@ -38,6 +43,17 @@ BLOCKS = _blocks()
 """Name of each part of a truth vector, and where it lies."""
 
 WIDTH = BLOCKS["popularity"].stop
+
+
+def cells(signal: str) -> list[slice]:
+    """Where a signal lies in a truth vector: one place, or one per domain.
+
+    Raises:
+        RequestError: If there is no such signal.
+    """
+    if signal not in SIGNALS:
+        raise RequestError(f"the storefront has no signal {signal}", f"take one of {', '.join(SIGNALS)}")
+    return [BLOCKS[f"{domain}.{signal}"] for domain in DOMAINS] if signal in ATTRIBUTES else [BLOCKS[signal]]
 
 
 def vectors(truth: pl.DataFrame) -> NDArray[np.float32]:
@@ -66,6 +82,20 @@ def planted_attributes(truth: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def planted_items(truth: pl.DataFrame, items: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """float32 [n + 1, WIDTH] and int64 [n + 1]: vector and release of each item of schema ``Items``; row 0 is zero.
+
+    Raises:
+        RequestError: If an item has no planted vector.
+    """
+    planted = truth.filter(pl.col("kind") == "item").drop("kind")
+    ours = items.select("item", id="item_id").join(planted, on="id", how="left").sort("item")
+    if unknown := ours["since"].null_count():
+        raise RequestError(f"{unknown} items have no planted truth", "use the truth of the same simulation")
+    table = np.concatenate([np.zeros((1, WIDTH), np.float32), vectors(ours)])
+    return table, np.concatenate([[0], ours["since"].to_numpy()])
+
+
 class Oracle:
     """Scores with the planted truth: tastes and intents in force at the moment of asking, and what is on the shelf.
 
@@ -73,20 +103,22 @@ class Oracle:
         truth: Schema ``Truth``.
         users: Schema ``Users``; a user without truth is scored by popularity alone.
         items: Schema ``Items``.
+        signals: Those of ``SIGNALS`` that it knows; None: all. Popularity it always knows. What a signal is worth
+            shows in how far an oracle of it alone stands above one of none.
 
     Raises:
-        RequestError: If an item has no planted vector.
+        RequestError: If an item has no planted vector, or there is no such signal.
     """
 
-    def __init__(self, truth: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> None:
-        ours = items.select("item", id="item_id").join(
-            truth.filter(pl.col("kind") == "item").drop("kind"), on="id", how="left", maintain_order="left"
-        )
-        if unknown := ours["since"].null_count():
-            raise RequestError(f"{unknown} items have no planted truth", "use the truth of the same simulation")
-        ours = ours.sort("item")
-        self._release = np.concatenate([[0], ours["since"].to_numpy()])
-        self._items = np.concatenate([np.zeros((1, WIDTH), np.float32), vectors(ours)])
+    def __init__(
+        self, truth: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame, signals: Collection[str] | None = None
+    ) -> None:
+        self._items, self._release = planted_items(truth, items)
+        known = np.zeros(WIDTH, bool)
+        for place in [BLOCKS["popularity"], *(cell for signal in signals or () for cell in cells(signal))]:
+            known[place] = True
+        if signals is not None:
+            self._items[:, ~known] = 0
 
         rows = users.select("user", id="user_id").join(truth.filter(pl.col("kind") == "user").drop("kind"), on="id")
         rows = rows.sort("user", "since")
