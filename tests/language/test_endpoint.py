@@ -187,7 +187,8 @@ def test_the_whole_request_reaches_the_server():
         answer = ask(url, sampling=sampling)[0]
     assert answer.text == "yes "
     assert received[0] == {
-        "model": "m", "messages": PROMPT, "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 11, "stop": ["###"],
+        "model": "m", "messages": PROMPT, "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 11,
+        "stop": ["###"],
     }  # fmt: skip
 
 

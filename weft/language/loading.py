@@ -109,12 +109,15 @@ def read_model(
     return model.eval()
 
 
-def skeleton(config: PretrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The model of ``config`` without memory for its weights (on the meta device): what it is, before it is read."""
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(
+def build(
+    config: PretrainedConfig, dtype: torch.dtype = torch.float32, device: torch.device | str = "meta"
+) -> PreTrainedModel:
+    """The model of ``config`` with random weights; on the meta device with none, to see what it is."""
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(
             config, dtype=dtype, attn_implementation=ATTENTION, trust_remote_code=False
         )
+    return model.eval()
 
 
 def _source(revision: str) -> dict[str, Any]:

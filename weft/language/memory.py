@@ -124,7 +124,7 @@ def estimate(
         tokens: Tokens of a row.
         training: Whether a LoRA adapter is trained: no cache, but every layer's activations, and the adapter.
     """
-    parameters = sum(weight.numel() for weight in loading.skeleton(config, dtype).parameters())
+    parameters = sum(weight.numel() for weight in loading.build(config, dtype).parameters())
     size = dtype.itemsize
     text = config.get_text_config()
     layers, width = text.num_hidden_layers, text.hidden_size
