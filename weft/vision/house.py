@@ -260,7 +260,7 @@ def _write(folder: Path, clip: open_clip.CLIP, config: dict[str, Any], tokenizer
     whole = {"model_cfg": config, "preprocess_cfg": _PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(whole, indent=1) + "\n")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in clip.state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
+    save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
 def _joined(histories: list[pl.DataFrame]) -> pl.DataFrame:
