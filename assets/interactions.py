@@ -119,10 +119,13 @@ def images(items: pl.LazyFrame, raw_items: pl.LazyFrame, raw_images: pl.LazyFram
     description="The part that each interaction plays, one leaf per protocol of the run.",
 )
 def splits(context: dg.AssetExecutionContext, cells: Cells, interactions: pl.LazyFrame) -> dg.Output[Leaves]:
-    """Splits the data set under every protocol that the run asks for."""
+    """Splits under every protocol that the run asks for, and under those whose rows a language model is to read."""
     tables: Leaves = {}
     notes: dict[str, str | int] = {}
-    for cell in sorted({cell.of_protocol() for cell in cells.of(context.partition_key)}):
+    wanted = cells.of(context.partition_key)
+    if _selected(context, "content"):
+        wanted += cells.of_intents(context.partition_key) + cells.of_assessments(context.partition_key)
+    for cell in sorted({cell.of_protocol() for cell in wanted}):
         rule = cells.rule(cell)
         if rule.control:
             context.log.warning("%s is a negative control, no fair figure: %s", rule.name, rule.control)
@@ -154,6 +157,13 @@ def negatives(
             items = store.read("interactions.items", cell.of_dataset())
             tables[cell] = rule.negatives(store.read("interactions.splits", cell), items)
     return dg.Output(tables, metadata={"queries": sum(map(len, tables.values()))})
+
+
+def _selected(context: dg.AssetExecutionContext, group: str) -> bool:
+    """Whether this run makes anything of a group."""
+    chosen = context.run.asset_selection
+    keys = context.job_def.asset_layer.executable_asset_keys if chosen is None else chosen
+    return any(key.path[0] == group for key in keys)
 
 
 def _parts(tables: Leaves) -> str:

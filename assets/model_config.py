@@ -23,11 +23,16 @@ class ModelConfig(dg.Config):
 
 def config_class(entry: Entry) -> type[ModelConfig]:
     """One optional field per setting of ``entry``, with its bounds and its default in the description."""
+    return config_of(entry.name, entry.settings)
+
+
+def config_of(model: str, settings: type[ModelSettings], base: type[ModelConfig] = ModelConfig) -> type[ModelConfig]:
+    """The same for any settings, besides the fields of ``base``."""
     fields: dict[str, Any] = {
-        name: (_type(entry.name, name, field) | None, Field(None, description=_description(field)))
-        for name, field in entry.settings.model_fields.items()
+        name: (_type(model, name, field) | None, Field(None, description=_description(field)))
+        for name, field in settings.model_fields.items()
     }
-    return create_model(f"{_camel(entry.name)}Config", __base__=ModelConfig, **fields)
+    return create_model(f"{_camel(model)}Config", __base__=base, **fields)
 
 
 def settings_of(entry: Entry, dataset: str, config: ModelConfig, protocol: str | None = None) -> ModelSettings:

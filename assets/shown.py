@@ -30,6 +30,16 @@ def of_fit(fitted: Mapping[Cell, Fitted]) -> dict:
     return {key: value for key, value in metadata.items() if value is not None}
 
 
+def of_history(history: pl.DataFrame) -> dict:
+    """Curve and last figures of a fit that has no cell of its own."""
+    curve = _curve(history)
+    told = {"epochs": len(history), "loss": history["loss"][-1], **({"curve": curve} if curve else {})}
+    measured = history.filter(pl.col("validation").is_not_null())
+    if len(measured):
+        told[f"validation {measured['metric'][-1].upper()}"] = measured["validation"].max()
+    return told
+
+
 def of_rankings(tables: Mapping[Cell, pl.DataFrame]) -> dict:
     """NDCG@10 on validation, and where the true items of the test split stood."""
     metadata: dict = {}

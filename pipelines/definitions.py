@@ -8,7 +8,18 @@ from typing import Any
 
 import dagster as dg
 
-from assets import baselines, card, interactions, reports, serving
+from assets import (
+    baselines,
+    card,
+    embeddings,
+    generations,
+    house,
+    interactions,
+    prompts,
+    readings,
+    reports,
+    serving,
+)
 from pipelines.checks import CHECKS
 from pipelines.instance import storage_base
 from pipelines.jobs import JOBS
@@ -17,9 +28,13 @@ from pipelines.sensors import SENSORS
 from resources.accelerator import Accelerator
 from resources.cells import Cells
 from resources.data_source import DataSource
+from resources.encoders import ImageTextEncoder, SentenceEncoder
+from resources.language_model import LanguageModel
 from resources.storage import ParquetStorage
 
-ASSETS = dg.load_assets_from_modules([interactions, card, baselines, reports, serving])
+ASSETS = dg.load_assets_from_modules(
+    [interactions, card, house, prompts, generations, readings, embeddings, baselines, reports, serving]
+)
 
 EXECUTOR = dg.multiprocess_executor.configured(
     {
@@ -38,6 +53,9 @@ def default_resources(base: str | None = None) -> dict[str, Any]:
         "data_source": source,
         "cells": Cells(data_source=source),
         "accelerator": Accelerator(),
+        "language_model": LanguageModel(),
+        "image_text_encoder": ImageTextEncoder(),
+        "sentence_encoder": SentenceEncoder(),
     }
 
 

@@ -9,6 +9,8 @@ INGEST = dg.AssetSelection.groups("interactions")
 REPORTS = dg.AssetSelection.groups("reports")
 CARD = dg.AssetSelection.assets(["reports", "card"])
 SERVING = dg.AssetSelection.groups("serving")
+HOUSE = dg.AssetSelection.groups("house")
+CONTENT = dg.AssetSelection.groups("content")
 
 
 def of_systems(*systems: str) -> dg.AssetSelection:
@@ -28,6 +30,11 @@ JOBS = [
     ),
     dg.define_asset_job(
         "sasrec", INGEST | of_systems("sasrec") | REPORTS, description="SASRec, its vectors; the reports."
+    ),
+    dg.define_asset_job(
+        "features",
+        INGEST | HOUSE | CONTENT,
+        description="What items are about: vectors of pictures and texts, generated texts; the house models.",
     ),
     dg.define_asset_job("all_systems", dg.AssetSelection.all(), description="Everything, for one data set."),
     dg.define_asset_job(

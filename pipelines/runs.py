@@ -16,6 +16,7 @@ from rich.console import Console
 from pipelines import jobs
 from pipelines.follow import Follower, Seen
 from pipelines.instance import HOST_TAG
+from resources import profiles
 from weft.data.registry import DatasetSpec
 from weft.errors import RequestError
 from weft.evaluation.protocols import PROTOCOLS, protocol
@@ -25,6 +26,8 @@ from weft.models.settings import resolve
 PARTITION_TAG = "dagster/partition"
 INVOCATION_TAG = "weft/invocation"
 ORACLE = "oracle"
+CONTENT = "content"
+"""What is no system and may be asked for like one: vectors and generated texts of the items."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,7 @@ def request(
         protocol(name, spec.protocols.get(name))
     if unknown := set(_listed(variants)) - {"full", "all"}:
         raise RequestError(f"there is no variant {min(unknown)!r}", "the systems that exist come in one variant: full")
-    if profile != "offline":
-        raise RequestError(f"there is no profile {profile!r}", "choose from offline")
+    profiles.load(profile)
     made = Request(
         spec.name, chosen_systems(systems, spec), _listed(protocols), ["full"], _seeds(seeds), profile, settings
     )
@@ -74,7 +76,7 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
     Raises:
         RequestError: If a name is unknown or cannot work on this data set, or nothing is named.
     """
-    known = [*MODELS, ORACLE]
+    known = [*MODELS, ORACLE, CONTENT]
     unfit = {}
     if spec.format != "storefront":
         unfit[ORACLE] = "needs planted truth and this data set has none"
@@ -83,7 +85,9 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
     fitting = [name for name in known if name not in unfit]
     groups = {
         "all": fitting,
-        "baselines": [name for name in fitting if name == ORACLE or MODELS[name].group == "baselines"],
+        "baselines": [
+            name for name in fitting if name == ORACLE or (name in MODELS and MODELS[name].group == "baselines")
+        ],
         "papers": [],
     }
     chosen: list[str] = []
@@ -137,6 +141,8 @@ def run_config(wanted: Request) -> dict[str, Any]:
 def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> tuple[bool, Seen]:
     """Runs the job ``all_systems`` for the request's assets, shown live. Returns whether it succeeded."""
     selection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS
+    if CONTENT in wanted.systems and profiles.load(wanted.profile).needs_house:
+        selection |= jobs.HOUSE
     fair = not wanted.protocols or any(PROTOCOLS[name].chooses for name in wanted.protocols)
     if fair and any(system in MODELS for system in wanted.systems):  # the oracle alone cannot serve anybody
         selection |= jobs.SERVING

@@ -39,6 +39,17 @@ _TYPES = {pl.Int64: "BIGINT", pl.Int32: "INTEGER", pl.Float64: "DOUBLE", pl.Floa
           pl.Binary: "BLOB", pl.String: "VARCHAR"}  # fmt: skip
 
 
+_VECTORS = {
+    "behaviour.item_embeddings": ["item"],
+    "behaviour.user_embeddings": ["user"],
+    "content.image_embeddings": ["item"],
+    "content.text_embeddings": ["item", "of"],
+    "content.llm_embeddings": ["item", "of"],
+    "content.sentence_embeddings": ["item", "of"],
+    "content.localized_intents": ["session", "view"],
+}
+"""Tables of vectors and their keys; the width is known when they are made."""
+
 _PARTS = ("", "_history", "_rankings", "_scored_pairs")
 """What a model makes, by the ending of the asset's name."""
 
@@ -47,7 +58,7 @@ def known_assets() -> list[str]:
     """Every asset that has a schema, made or not."""
     named = [asset for asset in SCHEMAS if "*" not in asset]
     models = [f"{e.group}.{e.name}{part}" for e in MODELS.values() for part in _PARTS]
-    return sorted({*named, *models, "behaviour.item_embeddings", "behaviour.user_embeddings"})
+    return sorted({*named, *models, *_VECTORS})
 
 
 def query(store: ArtifactStore, sql: str) -> pl.DataFrame:
@@ -198,8 +209,8 @@ def _empty(asset: str) -> str:
 
 def _schema(asset: str) -> type[dy.Schema]:
     """The schema of an asset; for vectors, whose width is not known yet, one of width 1."""
-    key = "user" if ".user" in asset else "item"
-    schema = schema_of(asset, pl.Schema([(key, pl.Int32()), ("vector", pl.Array(pl.Float32(), 1))]))
+    keys = dict.fromkeys(_VECTORS.get(asset, ()), pl.Int32())
+    schema = schema_of(asset, pl.Schema({**keys, "vector": pl.Array(pl.Float32(), 1)}))
     if schema is None:
         raise KeyError(f"{asset} has no schema in weft/schemas.py")
     return schema

@@ -14,6 +14,9 @@ import polars as pl
 
 SPLITS = ("train", "validation", "test", "unused")
 
+TEXTS = ("title", "text", "enriched")
+"""Kinds of text of an item: its title; title and description; title and what a language model wrote of it."""
+
 VIEWS = ("long", "short", "plain")
 """Ways of asking what a session is after (LLM4SBR)."""
 
@@ -407,9 +410,13 @@ class Recommendations(dy.Schema):
     because = dy.String(nullable=True)  # title of the history item that speaks most for it
 
 
-def embeddings(key: str, width: int) -> type[dy.Schema]:
-    """Schema of a vector table: ``key`` (``item``, ``user`` or ``row``) and a float32 vector of ``width``."""
-    columns = {key: dy.Int64(primary_key=True, min=0) if key == "row" else dy.Int32(primary_key=True, min=1)}
+def embeddings(keys: list[str], width: int) -> type[dy.Schema]:
+    """Schema of a vector table: its keys and a float32 vector of ``width``.
+
+    Keys are ``item``, ``user`` or ``row``, and ``of`` where there is a vector for each kind of text.
+    """
+    kinds = {"row": dy.Int64(primary_key=True, min=0), "of": dy.Enum(TEXTS, primary_key=True)}
+    columns = {key: kinds.get(key, dy.Int32(primary_key=True, min=1)) for key in keys}
     return type("Embeddings", (dy.Schema,), {**columns, "vector": dy.Array(dy.Float32(), shape=width)})
 
 
@@ -444,7 +451,10 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "*.*scored_pairs": ScoredPairs,
     "behaviour.sasrec": Weights,
     "baselines.*": Weights,
-    "house.*_model": Weights,
+    "house.language_model": Weights,
+    "house.language_model_history": TrainingHistory,
+    "house.image_text_model": Weights,
+    "house.image_text_model_history": TrainingHistory,
 }
 """Asset name (``group.name``, ``*`` allowed) to schema; the first that matches counts."""
 
@@ -455,9 +465,9 @@ def schema_of(asset: str, columns: pl.Schema | None = None) -> type[dy.Schema] |
     Tables of vectors (``*_embeddings``) take their width from ``columns``.
     """
     if asset.endswith("_embeddings") and columns is not None:
-        key = next(name for name in columns if name != "vector")
+        keys = [name for name in columns if name != "vector"]
         width = getattr(columns["vector"], "size", None)
-        return embeddings(key, width or 1)
+        return embeddings(keys, width or 1)
     if asset == "content.localized_intents" and columns is not None:
         return localized_intents(getattr(columns["vector"], "size", None) or 1)
     return next((schema for pattern, schema in SCHEMAS.items() if fnmatchcase(asset, pattern)), None)

@@ -1,4 +1,4 @@
-"""Commands that only look: query, report, recommend, systems, doctor."""
+"""Commands that only look: query, report, recommend, systems."""
 
 import json
 import sys
@@ -12,10 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.commands.options import Dataset, Storage, use_storage
-from resources import catalogue, maintenance
-from resources.accelerator import Accelerator
+from resources import catalogue
 from resources.artifacts import ArtifactStore
-from resources.provenance import library_versions
 from weft.cells import Cell
 from weft.data import registry
 from weft.errors import RequestError
@@ -32,7 +30,7 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (query, report, recommend, systems, doctor):
+    for command in (query, report, recommend, systems):
         app.command()(command)
 
 
@@ -110,23 +108,3 @@ def query(
         for row in found.iter_rows():
             table.add_row(*("" if value is None else escape(str(value)) for value in row))
         Console().print(table)
-
-
-def doctor(storage: Storage = None) -> None:
-    """Versions, accelerator, data sets, and the integrity of every artifact. Exit code 1 if anything is wrong."""
-    base = use_storage(storage)
-    console = Console()
-    for name, value in library_versions().items():
-        console.print(f"{name} {value}", highlight=False)
-    console.print(f"accelerator: {Accelerator().name()}", highlight=False)
-    store = ArtifactStore(base)
-    damaged = 0
-    for problem in maintenance.doctor(store):
-        damaged += problem.damage
-        mark = "[red]wrong:[/red]" if problem.damage else "[yellow]untidy:[/yellow]"
-        told = f"{mark} {escape(problem.what)}\n  → {escape(problem.remedy)}"
-        console.print(told, highlight=False, soft_wrap=True)
-    told = f"storage {base}: {len(store.leaves())} artifacts verified, {damaged} wrong"
-    console.print(told, highlight=False, soft_wrap=True)
-    if damaged:
-        raise typer.Exit(1)

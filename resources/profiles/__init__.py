@@ -52,7 +52,7 @@ class TextTask(_Settings):
     prompt: str = Field(description="Version of the prompt template.")
     sampling: Sampling = Field(default_factory=Sampling, description="How answers are drawn.")
     attempts: int = Field(2, ge=1, le=10, description="Answers asked for at most when one cannot be read.")
-    limit: int = Field(0, ge=0, description="Most prompts of a data set; 0 is all. Which ones is drawn by seed.")
+    limit: int = Field(0, ge=0, description="Most items, sessions or pairs that are asked about; 0 is all.")
 
 
 class ImageTextSpec(_Settings):
@@ -109,6 +109,11 @@ class Profile(_Settings):
         if missing := sorted(asked - set(self.language_models)):
             raise ValueError(f"there is no language model {missing[0]!r} in the profile")
         return self
+
+    @property
+    def needs_house(self) -> bool:
+        """Whether a model of the house has a role in it."""
+        return any(spec.kind == "house" for spec in (*self.language_models.values(), self.image_text_model))
 
     def language_model(self, name: str) -> LanguageModelSpec:
         """The language model of that name."""

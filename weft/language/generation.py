@@ -182,4 +182,5 @@ def _table(prompts: pl.DataFrame, settled: list[_Settled], writer: Writer) -> pl
     answered = pl.DataFrame(rows, schema={name: types[name] for name in columns}, orient="row")
     by = {"model": identity.model, "revision": identity.revision, "adapter": identity.adapter}
     whole = prompts.drop("messages").hstack(answered)
-    return whole.with_columns(**{name: pl.lit(text) for name, text in by.items()})
+    whole = whole.with_columns(**{name: pl.lit(text) for name, text in by.items()})
+    return whole.select(*types, pl.exclude(types))  # the order of the schemas
