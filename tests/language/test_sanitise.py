@@ -22,6 +22,7 @@ ANY = st.text(
         (" \n\u200b\u3164 ", ""),
         ("Toy Story (1995)", "Toy Story (1995)"),
         ("Am\u0065\u0301lie", "Am\u00e9lie"),
+        ("Am\u0065\u200b\u0301lie", "Am\u00e9lie"),
         ("Steins;Gate", "Steins;Gate"),
         ("A; B;", "A, B"),
         ("first\r\nsecond\u2028third\x85fourth\tfifth", "first second third fourth fifth"),
