@@ -28,8 +28,8 @@ class Line:
     """A line that may name an item.
 
     Attributes:
-        keys: Possible keys in order of trust: of the line as it stands, of it without list marker, of what stands in
-            quotes, of what stands before a year. Empty where the line says nothing.
+        keys: Possible keys in order of trust: of the line as it stands, of it without list marker, of that without
+            parentheses, of what stands in quotes, of what stands before a year. Empty where the line says nothing.
         spelled: The key without list marker.
         numbers: The numbers in ``spelled``, sorted.
         year: 0 without.
@@ -52,6 +52,7 @@ class Line:
         readings = (
             key_of(whole),
             spelled,
+            key_of(_ASIDE.sub(" ", text)),
             key_of(quoted[1] if quoted else ""),
             key_of(text[: told.end() if told else 0]),
         )
