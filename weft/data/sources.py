@@ -45,7 +45,7 @@ class Source(Protocol):
         """Schema ``RawItems``, in source order; ``image`` names a picture wherever there is one."""
 
     def images(self, progress: Progress | None = None) -> pl.DataFrame:
-        """Schema ``RawImages``: the pictures that items refer to and that could be read."""
+        """Schema ``RawImages``: the pictures that items refer to, each read or with its problem."""
 
     def truth(self) -> pl.DataFrame | None:
         """Schema ``Truth`` for simulated data, else None."""
