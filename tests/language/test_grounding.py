@@ -148,6 +148,12 @@ def test_of_equal_titles_the_one_of_the_right_year_comes_before_one_without() ->
     ]  # fmt: skip
 
 
+def test_the_right_title_of_another_year_is_not_looked_for_among_its_neighbours() -> None:
+    items = catalogue(["Solaris (1972)", "Solariss (2002)"])
+    assert named("Solaris (2002)", items) == (None, "none")
+    assert named("Solarisss (2002)", items) == ("Solariss (2002)", "fuzzy")
+
+
 def test_a_runner_up_below_the_threshold_still_takes_the_lead_away() -> None:
     line = "abcdefghijklmnopqrstuv"
     near, next_ = line[:20] + "yz", line[:20] + "xwz"  # 2 · 20 / 44 = 0.909 and 2 · 20 / 45 = 0.889
