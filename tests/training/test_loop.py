@@ -71,6 +71,15 @@ def test_the_weights_of_the_best_epoch_are_kept_and_patience_stops_the_fit() -> 
     assert module.slope.item() == slopes[1]
 
 
+def test_a_fit_ends_at_the_first_value_that_is_enough_and_a_resumed_one_does_not_start_again(tmp_path: Path) -> None:
+    values = iter([0.1, 0.8, 0.5, 0.9, 0.95])
+    settings, runtime = FitSettings(epochs=6, patience=0), Runtime(device="cpu", work=tmp_path)
+    for _ in range(2):
+        validation = loop.Validation("cloze", lambda: next(values), enough=0.8)
+        history = loop.fit(Line(), Points(), settings, runtime, validation, loop.open_fabric(runtime))
+        assert history["validation"].to_list() == [0.1, 0.8]
+
+
 def test_a_resumed_fit_counts_its_own_epochs_alone_so_that_the_time_left_is_true(tmp_path: Path) -> None:
     opened: list[tuple[str, float | None]] = []
 

@@ -26,10 +26,14 @@ from weft.training.runtime import Runtime
 
 @dataclass(frozen=True)
 class Validation:
-    """What picks the epoch: the name of a metric (higher is better), and how to take it of the module as it is."""
+    """What picks the epoch: the name of a metric (higher is better), and how to take it of the module as it is.
+
+    The fit ends at the first value of at least ``enough``.
+    """
 
     metric: str
     measure: Callable[[], float]
+    enough: float = math.inf
 
 
 class Batches(Protocol):
@@ -96,7 +100,7 @@ def fit(
     # The epochs of an interrupted fit are no part of this one's rate and time left.
     label = f"training on from epoch {state.epoch}" if state.epoch else "training"
     with runtime.progress.step(label, settings.epochs - state.epoch, "epochs") as step:
-        while state.epoch < settings.epochs and not _exhausted(state, settings):
+        while state.epoch < settings.epochs and not _finished(state, settings, validation):
             loss, rate = _train_epoch(model, optimiser_, batches, state.epoch, settings, runtime, fabric, step.advance)
             state.epoch += 1
             value, shown = None, ""
@@ -113,8 +117,9 @@ def fit(
     return state.history(TrainingHistory)
 
 
-def _exhausted(state: Checkpoint, settings: FitSettings) -> bool:
-    return settings.patience > 0 and state.stale >= settings.patience
+def _finished(state: Checkpoint, settings: FitSettings, validation: Validation | None) -> bool:
+    reached = validation is not None and state.best_metric is not None and state.best_metric >= validation.enough
+    return reached or (settings.patience > 0 and state.stale >= settings.patience)
 
 
 def _train_epoch(
