@@ -64,7 +64,7 @@ def histories(rule: Protocol, splits: pl.DataFrame) -> tuple[NDArray[np.int32], 
     first, end = np.zeros((2, 0), np.int64) if events.history is None else events.history.T
     if events.timestamp is not None and liked.timestamp is not None and len(liked):
         # Likes of the row's own second stand at the end of its history: step back to where that second begins.
-        new = np.append(True, (np.diff(liked.user) != 0) | (np.diff(liked.timestamp) != 0))
+        new = np.append(True, np.diff(liked.timestamp) != 0)
         begins = np.maximum.accumulate(np.where(new, np.arange(len(liked)), 0))
         now = (end > first) & (liked.timestamp[end - 1] == events.timestamp)
         end = np.where(now, np.maximum(begins[end - 1], first), end)
