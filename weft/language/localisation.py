@@ -55,7 +55,6 @@ def localise(
             nearest, similarities[rows] = _nearest(units[rows] @ directions, k)
             items[rows] = numbers[nearest]
             placed[rows] = np.einsum("bk,bkd->bd", similarities[rows], vectors[nearest])
-        placed[empty] = 0
     kept = [[] if nothing else row for nothing, row in zip(empty, items.tolist(), strict=True)]
     weights = [[] if nothing else row for nothing, row in zip(empty, similarities.tolist(), strict=True)]
     table = inferences.select(
