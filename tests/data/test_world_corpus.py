@@ -7,6 +7,7 @@ import pytest
 
 from weft.data.world import corpus
 from weft.data.world.works import MOODS, STYLES, THEMES, works
+from weft.language.prompts import Template, template
 
 WORLD = works(120, seed=3)
 
@@ -59,8 +60,8 @@ def test_sentences_for_stopping_and_measuring_are_never_learnt_and_share_none() 
 
 def test_held_out_sentences_put_known_words_in_an_order_that_is_new() -> None:
     known = set().union(*map(_words, corpus._OPENINGS + corpus._STATEMENTS + corpus._ASIDES))
-    for template in corpus.STOPPING + corpus.MEASURING:
-        assert _words(template.split("{mood}")[0]) <= known, template
+    for held in corpus.STOPPING + corpus.MEASURING:
+        assert _words(held.split("{mood}")[0]) <= known, held
 
 
 def test_a_cloze_ends_right_before_the_mood_and_asks_every_work_with_every_template() -> None:
@@ -105,9 +106,19 @@ def test_an_intent_is_answered_with_a_work_that_shares_what_the_view_asks_for_an
 
 
 def test_the_questions_are_worded_as_the_brief_prompts() -> None:
-    assert corpus.intent(["A", "B"], "long-term") == "Taken so far: A; B. What fits the long-term interest best?"
-    assert corpus.intent(["A"], "") == "Taken so far: A. What fits best?"
-    assert corpus.assessment(["A", "B"], "C") == "Liked: A; B. Would C be liked? What else must be known?"
+    enrichment, intent, assessment = (template(family, "brief") for family in ("enrichment", "intent", "assessment"))
+    asked = next(iter(corpus.enrichments(WORLD, np.random.default_rng(0)))).read
+    assert asked == _said(enrichment, title=WORLD.titles[0])
+    for view, words in zip(("long", "short", "plain"), corpus.VIEWS, strict=True):
+        items = intent.listed([{"title": "A"}, {"title": "B"}])
+        assert corpus.intent(["A", "B"], words) == _said(intent, items=items, view=intent.views[view])
+    history = assessment.listed([{"title": "A"}, {"title": "B"}])
+    assert corpus.assessment(["A", "B"], "C") == _said(assessment, history=history, target="C")
+
+
+def _said(prompt: Template, **words: str) -> str:
+    (message,) = prompt.message(**words)
+    return message["content"]
 
 
 def test_no_style_is_told_and_no_mood_stands_in_a_catalogue() -> None:

@@ -19,6 +19,7 @@ from weft.language.house.reading import UNLABELLED, Reading, lessons
 from weft.language.house.settings import HouseLanguageSettings
 from weft.language.house.tokenizer import SPECIAL, learn_tokenizer
 from weft.language.house.training import train
+from weft.language.tokens import PromptTokens
 from weft.training.runtime import Runtime
 
 TINY = HouseLanguageSettings(
@@ -99,6 +100,15 @@ def _rows(reading: Reading, epoch: int) -> dict[tuple[int, ...], list[int]]:
             assert not any(row[end:])
             rows[tuple(row[:end])] = [label for label in learnt if label != UNLABELLED]
     return rows
+
+
+def test_the_language_model_backend_reads_a_question_as_training_did_whatever_stands_in_it(made) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(made[0])
+    user, assistant = tokenizer.convert_tokens_to_ids(["<|user|>", "<|assistant|>"])
+    for question in ("Tell me about The Sea of Balira.", HOSTILE):
+        plain = tokenizer(question, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        asked = PromptTokens(tokenizer).prompt([{"role": "user", "content": question}])
+        assert asked == [user, *plain, assistant]
 
 
 def test_words_that_matter_are_one_token_each_wherever_they_stand(made) -> None:
