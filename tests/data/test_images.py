@@ -126,6 +126,7 @@ def test_a_photo_is_turned_upright_as_its_camera_says():
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees
     assert shrink(picture(40, 20, "JPEG", exif=exif), 100)[:2] == (20, 40)
+    assert shrink(picture(40, 20, "JPEG", exif=exif), 10)[:2] == (10, 20)
 
 
 def colours(content: bytes, side: int = 50) -> np.ndarray:

@@ -154,6 +154,12 @@ def test_the_right_title_of_another_year_is_not_looked_for_among_its_neighbours(
     assert named("Solarisss (2002)", items) == ("Solariss (2002)", "fuzzy")
 
 
+def test_a_title_that_begins_like_a_list_is_a_title_first() -> None:
+    items = catalogue(["3. Fool", "Fool"])
+    assert named("3. Fool", items) == ("3. Fool", "exact")
+    assert named("4. Fool", items) == ("Fool", "exact")
+
+
 def test_a_runner_up_below_the_threshold_still_takes_the_lead_away() -> None:
     line = "abcdefghijklmnopqrstuv"
     near, next_ = line[:20] + "yz", line[:20] + "xwz"  # 2 · 20 / 44 = 0.909 and 2 · 20 / 45 = 0.889

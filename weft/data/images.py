@@ -173,9 +173,7 @@ def _resized(picture: Image.Image, side: int) -> Image.Image:
     if scale >= 1:
         return picture
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    small.info = picture.info  # the camera's orientation
-    return small
+    return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)  # keeps what the camera says
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
