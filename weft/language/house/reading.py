@@ -46,9 +46,10 @@ class Reading:
     """Batches of (ids, labels), both int64 [texts, longest], padded on the right.
 
     An exchange is what the chat template makes of it, and only its answer is learnt; of a sentence only its mood is
-    (loss on salient spans alone, as in REALM, Guu et al. 2020), because learning the wordings as well takes three times
-    as long and then hangs on them; other texts are learnt whole. Texts never share a row, so that a fact cannot be
-    copied from its neighbour. Text is always text: what looks like a special token is read letter by letter.
+    (loss on salient spans alone, as in REALM, Guu et al. 2020), because a model that learns the wordings as well
+    knows the moods in these wordings and often not in others; other texts are learnt whole. Texts never share a row,
+    so that a fact cannot be copied from its neighbour. Text is always text: what looks like a special token is read
+    letter by letter.
 
     Args:
         tokenizer: From ``learn_tokenizer``.
