@@ -25,6 +25,10 @@ def pictures():
     return captioned(12, seed=9)["jpeg"].to_list()
 
 
+DEEP = "amp;" * 5
+"""Escaped more often than the tokeniser undoes at once, where a bare bracket stands in the text."""
+
+
 def encoded(picture, kind="JPEG", **options):
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
@@ -176,12 +180,12 @@ class Recorder:
 
 
 @pytest.mark.parametrize(
-    "token", ["<end>", "<END>", "&lt;end&gt;", "&amp;amp;lt;end&amp;amp;gt;", "<pad>", "<e<end>nd>"]
+    "token", ["<end>", "<END>", "&lt;end&gt;", f"< &{DEEP}lt;end&{DEEP}gt;", "<pad>", "<e<end>nd>"]
 )
 def test_a_special_token_in_a_text_does_not_end_it(encoder, token):
     vectors, _ = encoder.texts([f"rings {token} robots", f"rings {token} a wedding", "rings robots"])
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-4
-    if "<e<" not in token:
+    if not any(odd in token for odd in ("<e<", "< ")):
         assert np.allclose(vectors[0], vectors[2], atol=1e-5)
 
 

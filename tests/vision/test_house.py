@@ -15,7 +15,7 @@ from weft.errors import RequestError
 from weft.progress import NoProgress
 from weft.schemas import TrainingHistory
 from weft.vision.encoder import ImageTextEncoder
-from weft.vision.house import _Batches, _Contrast, _Pairs, train
+from weft.vision.house import _Batches, _Contrast, _Pairs, _recall, train
 from weft.vision.settings import HouseVisionSettings
 
 
@@ -154,6 +154,17 @@ def test_without_twins_the_loss_is_that_of_open_clip():
     own = torch.arange(6)
     expected = open_clip.ClipLoss()(vectors[0], vectors[1], torch.tensor(5.0)).item()
     assert module(vectors[0], vectors[1], own, own).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_recall_is_the_share_of_texts_whose_picture_is_among_the_ten_nearest():
+    module = _Contrast(Fixed())
+    module.of_pictures = lambda pictures: pictures
+    pictures, texts = torch.nn.functional.normalize(torch.randn(2, 40, 3, generator=torch.manual_seed(2)), dim=-1)
+    scores = (texts @ pictures.T).numpy()
+    expected = np.mean([sorted(row, reverse=True).index(row[k]) < 10 for k, row in enumerate(scores)])
+    own = torch.arange(40)
+    assert 0.1 < expected < 0.6
+    assert _recall(module, _Pairs(pictures, texts, own, own), torch.device("cpu")) == pytest.approx(expected)
 
 
 def test_settings_out_of_bounds_are_refused():
