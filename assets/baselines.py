@@ -1,4 +1,4 @@
-"""The assets of every registered model: its weights, its training history, its outcomes; and the oracle's outcomes.
+"""The assets of every registered model: its weights, its training history, its outcomes.
 
 An outcome is rankings under a ranking protocol and scored pairs under a pointwise one; each stage leaves the cells of
 the other kind alone.
@@ -24,7 +24,6 @@ from resources.artifacts import ArtifactStore
 from resources.cells import Cells
 from resources.storage import Leaves, ParquetStorage, Table
 from weft.cells import Cell
-from weft.data.storefront_truth import Oracle
 from weft.models.registry import MODELS, Entry
 from weft.models.settings import FitSettings
 from weft.progress import LogProgress
@@ -157,13 +156,13 @@ def _outcome(entry: Entry, what: Outcome) -> dg.AssetsDefinition:
         store = io_manager.store
         made: Leaves = {}
         frames = {}
-        for cell in _of_kind(what.kind, cells, context.partition_key):
+        for cell in of_kind(what.kind, cells, context.partition_key):
             given = material(store, cells, cell, drawn=NEGATIVES in what.reads)
             if missing := fitting.lacks(entry, given):
                 context.log.warning("%s needs %s and %s has none: nothing is made", entry.name, missing, cell.path)
                 continue
             model, attributes = fitting.load(entry, store, cell, accelerator)
-            frames[cell], seconds = _timed(what.make, model, entry.name, given, context.log)
+            frames[cell], seconds = timed(what.make, model, entry.name, given, context.log)
             made[cell] = Table(frames[cell], {**attributes, **given.attributes, "seconds_score": seconds})
         return dg.Output(made, metadata=what.show(frames))
 
@@ -179,7 +178,7 @@ def _score_pairs(model: Any, system: str, given: Material, log: Log) -> pl.DataF
     return fitting.score_pairs(model.score_pairs, system, given)
 
 
-def _timed(make: Callable[..., pl.DataFrame], *given: Any) -> tuple[pl.DataFrame, str]:
+def timed(make: Callable[..., pl.DataFrame], *given: Any) -> tuple[pl.DataFrame, str]:
     """The table that ``make`` makes of ``given``, and the seconds that it took."""
     started = time.monotonic()
     table = make(*given)
@@ -206,7 +205,7 @@ OUTCOMES = (
 )
 
 
-def _of_kind(kind: str, cells: Cells, dataset: str) -> list[Cell]:
+def of_kind(kind: str, cells: Cells, dataset: str) -> list[Cell]:
     """The wanted cells under ranking or under pointwise protocols."""
     return [cell for cell in cells.of(dataset) if cells.rule(cell).kind == kind]
 
@@ -239,84 +238,6 @@ def embeddings(
         users[cell] = Table(fitting.user_embeddings(model, material(store, cells, cell)), attributes)
     yield dg.Output(items, "item_embeddings")
     yield dg.Output(users, "user_embeddings")
-
-
-@dg.asset(
-    key=["baselines", "oracle_rankings"],
-    group_name="baselines",
-    description="Rankings by the planted truth of a simulated data set: what nobody can beat.",
-    deps=[dg.AssetKey(["interactions", "truth"]), SPLITS, NEGATIVES, *SIZES],
-    partitions_def=DATASETS,
-    kinds={"parquet"},
-    code_version=CODE_VERSION,
-    tags={SYSTEM_TAG: "oracle"},
-)
-def oracle_rankings(
-    context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
-) -> Leaves:
-    """Scores with the truth; makes nothing where there is none."""
-    store, dataset = io_manager.store, context.partition_key
-    made: Leaves = {}
-    oracle = _oracle(store, dataset, context)
-    if oracle is None:
-        return made
-    for cell in _of_kind("ranking", cells, dataset):
-        given = material(store, cells, cell, drawn=True)
-        if given.protocol.grouped_by == "session":
-            context.log.warning("the oracle knows users and %s asks for nobody: it ranks nothing", cell.protocol)
-            continue
-        table, seconds = _timed(_rank, oracle, "oracle", given, context.log)
-        made[cell] = Table(table, _of_oracle(given, seconds))
-    return made
-
-
-@dg.asset(
-    key=["baselines", "oracle_scored_pairs"],
-    group_name="baselines",
-    description="Labelled pairs scored by the planted liking of a simulated data set: what nobody can beat.",
-    deps=[dg.AssetKey(["interactions", "truth"]), SPLITS, *SIZES],
-    partitions_def=DATASETS,
-    kinds={"parquet"},
-    code_version=CODE_VERSION,
-    tags={SYSTEM_TAG: "oracle"},
-)
-def oracle_scored_pairs(
-    context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
-) -> Leaves:
-    """Scores with the lasting taste that the ratings are drawn from; makes nothing where there is no truth."""
-    store, dataset = io_manager.store, context.partition_key
-    made: Leaves = {}
-    oracle = _oracle(store, dataset, context)
-    if oracle is None:
-        return made
-    for cell in _of_kind("pointwise", cells, dataset):
-        given = material(store, cells, cell)
-        table, seconds = _timed(fitting.score_pairs, oracle.liking, "oracle", given)
-        made[cell] = Table(table, _of_oracle(given, seconds))
-    return made
-
-
-def _oracle(store: ArtifactStore, dataset: str, context: dg.AssetExecutionContext) -> Oracle | None:
-    """The oracle of a simulated data set; None, and a warning, where no truth is planted."""
-    data = Cell(dataset)
-    truth = store.read("interactions.truth", data)
-    if truth.is_empty():
-        context.log.warning("%s has no planted truth: the oracle scores nothing", dataset)
-        return None
-    return Oracle(truth, store.read("interactions.users", data), store.read("interactions.items", data))
-
-
-def _of_oracle(given: Material, seconds: str) -> fitting.Attributes:
-    """What the footer of an outcome of the oracle says."""
-    return {
-        "system": "oracle",
-        **given.attributes,
-        "config_digest": fitting.digest({}),
-        "device": "cpu",
-        "seconds_fit": "0",
-        "seconds_score": seconds,
-        "parameters": "0",
-    }
 
 
 FITS = [_fit(entry) for entry in MODELS.values()]

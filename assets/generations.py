@@ -45,7 +45,9 @@ def _generations(family: Family, description: str, parse: answers.Parse) -> dg.A
         }
         tables: Leaves = {}
         tallies = {}
-        writer = language_model.writer(store, profile, task, accelerator.device) if wanted else None
+        if not wanted:
+            return dg.Output(tables)
+        writer = language_model.writer(store, profile, task, accelerator.device)
         for cell, prompts in wanted.items():
             tables[cell], tallies[cell] = generate(
                 prompts,

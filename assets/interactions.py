@@ -21,7 +21,7 @@ from weft.progress import LogProgress
 from weft.schemas import Truth
 
 GROUP = "interactions"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def _out(description: str, *kinds: str) -> dg.AssetOut:
@@ -44,7 +44,7 @@ def _in(name: str) -> dg.AssetIn:
     outs={
         "raw_interactions": _out("Interactions as the source states them; nothing is refused yet."),
         "raw_items": _out("Items as the source describes them: titles, years, genres, texts, picture names."),
-        "raw_images": _out("Pictures that could be read: decoded once, shrunk, RGB JPEG.", "image"),
+        "raw_images": _out("Pictures: decoded once, shrunk, RGB JPEG; or what was wrong with them.", "image"),
         "truth": _out("Planted truth of a simulated data set; empty for real ones."),
     },
 )
@@ -55,11 +55,11 @@ def raw(context: dg.AssetExecutionContext, data_source: DataSource) -> Iterator[
         context.log.warning(note)
     yield dg.Output(source.interactions(), "raw_interactions")
     items = source.items()
-    named = items["image"].drop_nulls().n_unique()
-    yield dg.Output(items, "raw_items", metadata={"pictures named": named})
+    yield dg.Output(items, "raw_items", metadata={"pictures named": items["image"].drop_nulls().n_unique()})
     images = source.images(LogProgress(context.log.info))
-    unreadable = max(named - len(images), 0) if len(images) else 0
-    yield dg.Output(images, "raw_images", metadata={"pictures": len(images), "unreadable": unreadable})
+    problems = images["problem"].drop_nulls()
+    told = {f"problem: {problem}": count for problem, count in problems.value_counts().iter_rows()}
+    yield dg.Output(images, "raw_images", metadata={"pictures": len(images) - len(problems), **told})
     truth = source.truth()
     yield dg.Output(Truth.create_empty() if truth is None else truth, "truth")
 
@@ -90,7 +90,8 @@ def cleaning(
     yield dg.Output(cleaned.interactions, "interactions", metadata={"events per user": dg.MetadataValue.md(histogram)})
     yield dg.Output(cleaned.users, "users")
     titles = len(cleaned.items) - cleaned.items["title"].null_count()
-    yield dg.Output(cleaned.items, "items", metadata={"with a title": titles})
+    pictured = int(cleaned.items["has_image"].sum())
+    yield dg.Output(cleaned.items, "items", metadata={"with a title": titles, "with a picture": pictured})
     broken = cleaned.rejected.group_by("source", "rule").len("rows").sort("source", "rule")
     yield dg.Output(cleaned.rejected, "rejected", metadata={"by rule": dg.MetadataValue.md(summary.markdown(broken))})
 

@@ -98,7 +98,9 @@ def self_assessments(
     context: dg.AssetExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
 ) -> dg.Output[Leaves]:
     """Reads the answers."""
-    store, tables, shown = io_manager.store, {}, {}
+    store = io_manager.store
+    tables: Leaves = {}
+    shown: dict[str, Any] = {}
     for cell in present(store, "content.assessment_generations", cells.of_assessments(context.partition_key)):
         tables[cell] = assessments.parse(store.read("content.assessment_generations", cell))
         shown |= _status(tables[cell])

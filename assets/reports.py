@@ -12,6 +12,7 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
+from assets.bounds import BOUNDS
 from assets.fitting import is_current
 from assets.partitions import DATASETS
 from resources.artifacts import ArtifactStore
@@ -23,7 +24,7 @@ from weft.evaluation.measuring import Catalogue
 from weft.evaluation.tables import Outcome
 from weft.models.registry import MODELS
 
-MAKERS = [("baselines", "oracle"), *((entry.group, entry.name) for entry in MODELS.values())]
+MAKERS = [*(("baselines", bound) for bound in BOUNDS), *((entry.group, entry.name) for entry in MODELS.values())]
 OUTCOMES = [
     dg.AssetKey([group, f"{name}_{outcome}"]) for group, name in MAKERS for outcome in ("rankings", "scored_pairs")
 ]

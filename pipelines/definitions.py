@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets import (
     baselines,
+    bounds,
     card,
     embeddings,
     generations,
@@ -33,7 +34,7 @@ from resources.language_model import LanguageModel
 from resources.storage import ParquetStorage
 
 ASSETS = dg.load_assets_from_modules(
-    [interactions, card, house, prompts, generations, readings, embeddings, baselines, reports, serving]
+    [interactions, card, house, prompts, generations, readings, embeddings, baselines, bounds, reports, serving]
 )
 
 EXECUTOR = dg.multiprocess_executor.configured(

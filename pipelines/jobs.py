@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.baselines import SYSTEM_TAG
+from assets.bounds import BOUNDS
 from weft.models.registry import MODELS
 
 INGEST = dg.AssetSelection.groups("interactions")
@@ -21,12 +22,14 @@ def of_systems(*systems: str) -> dg.AssetSelection:
     return selection
 
 
-BASELINES = of_systems(*(entry.name for entry in MODELS.values() if entry.group == "baselines"), "oracle")
+BASELINES = of_systems(*(entry.name for entry in MODELS.values() if entry.group == "baselines"), *BOUNDS)
 
 JOBS = [
     dg.define_asset_job("ingest", INGEST | CARD, description="From raw files to splits, and the data set's card."),
     dg.define_asset_job(
-        "baselines", INGEST | BASELINES | REPORTS, description="Popularity, ItemKNN, oracle; the reports."
+        "baselines",
+        INGEST | BASELINES | REPORTS,
+        description="Popularity, ItemKNN, the bounds of simulated data; the reports.",
     ),
     dg.define_asset_job(
         "sasrec", INGEST | of_systems("sasrec") | REPORTS, description="SASRec, its vectors; the reports."

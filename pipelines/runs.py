@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import ValidationError
 from rich.console import Console
 
+from assets.bounds import BOUNDS
 from pipelines import jobs
 from pipelines.follow import Follower, Seen
 from pipelines.instance import HOST_TAG
@@ -25,7 +26,6 @@ from weft.models.settings import resolve
 
 PARTITION_TAG = "dagster/partition"
 INVOCATION_TAG = "weft/invocation"
-ORACLE = "oracle"
 CONTENT = "content"
 """What is no system and may be asked for like one: vectors and generated texts of the items."""
 
@@ -76,17 +76,17 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
     Raises:
         RequestError: If a name is unknown or cannot work on this data set, or nothing is named.
     """
-    known = [*MODELS, ORACLE, CONTENT]
-    unfit = {}
+    known = [*MODELS, *BOUNDS, CONTENT]
+    unfit: dict[str, str] = {}
     if spec.format != "storefront":
-        unfit[ORACLE] = "needs planted truth and this data set has none"
+        unfit |= dict.fromkeys(BOUNDS, "needs planted truth and this data set has none")
     if not spec.has_times:
         unfit["recent_popularity"] = "needs timestamps and this data set has none"
     fitting = [name for name in known if name not in unfit]
     groups = {
         "all": fitting,
         "baselines": [
-            name for name in fitting if name == ORACLE or (name in MODELS and MODELS[name].group == "baselines")
+            name for name in fitting if name in BOUNDS or (name in MODELS and MODELS[name].group == "baselines")
         ],
         "papers": [],
     }
@@ -144,7 +144,7 @@ def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> 
     if CONTENT in wanted.systems and profiles.load(wanted.profile).needs_house:
         selection |= jobs.HOUSE
     fair = not wanted.protocols or any(PROTOCOLS[name].chooses for name in wanted.protocols)
-    if fair and any(system in MODELS for system in wanted.systems):  # the oracle alone cannot serve anybody
+    if fair and any(system in MODELS for system in wanted.systems):  # bounds serve nobody
         selection |= jobs.SERVING
     keys = selection.resolve(jobs.all_systems().asset_layer.asset_graph)
     tags = {PARTITION_TAG: wanted.dataset, INVOCATION_TAG: uuid.uuid4().hex, HOST_TAG: socket.gethostname()}

@@ -4,7 +4,6 @@ Not here: how answers are written (``weft/language``).
 """
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -71,9 +70,8 @@ class LanguageModel(dg.ConfigurableResource):
         if spec.kind == "house":
             folder, _ = model_folders.opened(store, "house.language_model", Cell(SHARED))
             name, known_as = str(folder), spec.name
-        adapter = Path(spec.adapter) if spec.adapter else None
         return LocalModel.open(
-            name, revision=spec.revision, adapter=adapter, dtype=spec.dtype, device=device, known_as=known_as
+            name, revision=spec.revision, adapter=spec.adapter, dtype=spec.dtype, device=device, known_as=known_as
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from resources import weights
 from resources.artifacts import ArtifactStore
@@ -33,7 +34,7 @@ def to_table(folder: Path) -> pl.DataFrame:
     """
     from safetensors.numpy import load_file  # noqa: PLC0415 - only where models are
 
-    arrays = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     for path in sorted(file for file in folder.rglob("*") if file.is_file()):
         name = path.relative_to(folder).as_posix()
         if path.suffix == _TENSORS:

@@ -65,7 +65,8 @@ def _answers(store: ArtifactStore, most: int | None, console: Console) -> None:
     told = f"generated answers: {entries['answers'].sum():,}, {metadata.size(cache.size())}"
     console.print(told, highlight=False)
     for model, revision, _, answers, read, written, seconds in entries.iter_rows():
-        told = f"  {model} {revision[:12]}: {answers:,} answers, {read:,} tokens read, {written:,} written, {seconds:.0f} s"
+        tokens = f"{read:,} tokens read, {written:,} written"
+        told = f"  {model} {revision[:12]}: {answers:,} answers, {tokens}, {seconds:.0f} s"
         console.print(escape(told), highlight=False, soft_wrap=True)
 
 

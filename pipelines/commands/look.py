@@ -18,6 +18,7 @@ from weft.cells import Cell
 from weft.data import registry
 from weft.errors import RequestError
 from weft.models.registry import MODELS
+from weft.reporting.labels import BOUNDS
 
 
 class Format(StrEnum):
@@ -79,7 +80,8 @@ def systems() -> None:
             console.print(
                 f"  --set {name}.{setting}=…  {escape(field.description or '')}", highlight=False, soft_wrap=True
             )
-    console.print("[bold]oracle[/bold]  The planted truth of a simulated data set: an upper bound", highlight=False)
+    for bound, title in BOUNDS.items():
+        console.print(f"[bold]{bound}[/bold]  {title}", highlight=False)
 
 
 def query(

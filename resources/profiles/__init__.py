@@ -104,8 +104,8 @@ class Profile(_Settings):
 
     @model_validator(mode="after")
     def _names_its_own(self) -> Self:
-        tasks = (self.enrichment, self.intent, self.assessment, *self.tuning.values())
-        asked = {self.text_encoder, *(task.model for task in tasks)}
+        writers = {task.model for task in (self.enrichment, self.intent, self.assessment)}
+        asked = {self.text_encoder, *writers, *(spec.model for spec in self.tuning.values())}
         if missing := sorted(asked - set(self.language_models)):
             raise ValueError(f"there is no language model {missing[0]!r} in the profile")
         return self
@@ -113,7 +113,8 @@ class Profile(_Settings):
     @property
     def needs_house(self) -> bool:
         """Whether a model of the house has a role in it."""
-        return any(spec.kind == "house" for spec in (*self.language_models.values(), self.image_text_model))
+        kinds = [spec.kind for spec in self.language_models.values()]
+        return "house" in [*kinds, self.image_text_model.kind]
 
     def language_model(self, name: str) -> LanguageModelSpec:
         """The language model of that name."""

@@ -9,8 +9,11 @@ import polars as pl
 from weft.evaluation.protocols import PROTOCOLS
 from weft.models.registry import MODELS
 
-ORACLE = "oracle"
-"""Knows the planted truth of a simulated data set: what nobody can beat, not a competitor."""
+BOUNDS = {
+    "oracle": "The planted truth of a simulated data set: what nobody can beat",
+    "ceiling": "A plain model on the true attributes of a simulated data set: what can be learnt",
+}
+"""Systems that are no competitors, with what they are."""
 
 _METRICS = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "auc": "AUC", "uauc": "UAUC"}
 
@@ -40,9 +43,7 @@ def metric_label(metric: str, k: int | None = None) -> str:
 
 def system_title(system: str) -> str:
     """What a system is, in one line; empty for a system that is not registered."""
-    if system == ORACLE:
-        return "The planted truth: an upper bound"
-    return MODELS[system].title if system in MODELS else ""
+    return MODELS[system].title if system in MODELS else BOUNDS.get(system, "")
 
 
 def number(value: object) -> str:

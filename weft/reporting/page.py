@@ -132,7 +132,7 @@ def _board(board: pl.DataFrame) -> dict:
             "name": labels.row_name(row, board),
             "title": labels.system_title(row["system"]),
             "interval": labels.interval(row["ci_low"], row["ci_high"]),
-            "bound": row["system"] == labels.ORACLE,
+            "bound": row["system"] in labels.BOUNDS,
         }
         for row in board.iter_rows(named=True)
     ]

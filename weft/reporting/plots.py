@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from weft.reporting.labels import ORACLE, metric_label, number, row_name
+from weft.reporting.labels import BOUNDS, metric_label, number, row_name
 
 BLUE, ORANGE, GREY = "#3b82c4", "#e07b39", "#8a8f98"
 
@@ -43,7 +43,7 @@ def whiskers(board: pl.DataFrame) -> alt.LayerChart:
         "ci_high",
         system=pl.Series([row_name(row, board) for row in board.iter_rows(named=True)]),
         text=pl.Series([number(value) for value in board["value"]]),
-        color=pl.when(system=ORACLE).then(pl.lit(GREY)).otherwise(pl.lit(BLUE)),
+        color=pl.when(pl.col("system").is_in(list(BOUNDS))).then(pl.lit(GREY)).otherwise(pl.lit(BLUE)),
     )
     label = metric_label(board["metric"][0])
     y = alt.Y("system:N", sort=frame["system"].to_list(), title=None, axis=alt.Axis(labelLimit=240, ticks=False))

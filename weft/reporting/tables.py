@@ -8,7 +8,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from weft.reporting.labels import ORACLE, interval, metric_label, number, protocol_label, row_name, shown_figures
+from weft.reporting.labels import BOUNDS, interval, metric_label, number, protocol_label, row_name, shown_figures
 
 
 def leaderboard_tables(leaderboard: pl.DataFrame, dataset: str) -> Iterator[Table]:
@@ -35,6 +35,6 @@ def leaderboard_tables(leaderboard: pl.DataFrame, dataset: str) -> Iterator[Tabl
                 escape(f"{number(row['value'])} {interval(row['ci_low'], row['ci_high'])}"),
                 *(number(row[column]) for column in figures),
                 number(row["n"]),
-                style="dim" if row["system"] == ORACLE else None,
+                style="dim" if row["system"] in BOUNDS else None,
             )
         yield table
