@@ -10,7 +10,7 @@ from weft.cells import Cell
 from weft.data.card import DATA, card_of
 from weft.data.summary import markdown
 
-_READ = [dg.AssetKey(["interactions", name]) for name in ("interactions", "items", "images", "rejected", "splits")]
+_READ = [dg.AssetKey(["interactions", name]) for name in ("interactions", "items", "rejected", "splits")]
 
 
 @dg.asset(
@@ -37,10 +37,9 @@ def card_of_stored(store: ArtifactStore, dataset: str) -> pl.DataFrame:
     """The card of what stands in storage: the data, and the splits of every protocol that was ever asked for."""
     data = Cell(dataset)
     tables = {name: store.scan(f"interactions.{name}", data) for name in ("interactions", "items", "rejected")}
-    n_images = store.scan("interactions.images", data).select(pl.len()).collect().item()
     leaves = store.leaves("interactions.splits", dataset=dataset)
     splits = {str(leaf.cell.protocol): store.scan("interactions.splits", leaf.cell) for leaf in leaves}
-    return card_of(tables["interactions"], tables["items"], tables["rejected"], n_images, splits)
+    return card_of(tables["interactions"], tables["items"], tables["rejected"], splits)
 
 
 def _shown(facts: pl.DataFrame) -> str:

@@ -42,13 +42,14 @@ def _splits(**changes: list) -> pl.LazyFrame:
 def _card(**splits: pl.LazyFrame) -> dict[tuple, tuple]:
     items = Items.cast(
         pl.DataFrame({"item": [1, 2, 3, 4], "item_id": list("abcd"), "title": ["A", "B", "C", None], "year": None,
-                      "genres": None, "description": None, "domain": ["shop", "shop", None, None]})
+                      "genres": None, "description": None, "domain": ["shop", "shop", None, None],
+                      "has_image": [False, True, False, False]})
     )  # fmt: skip
     rejected = Rejected.cast(
         pl.DataFrame({"source": ["interactions"] * 3, "row": [6, 7, 8], "reason": "…", "content": "{}",
                       "rule": ["duplicate", "bad_rating", "duplicate"]})
     )  # fmt: skip
-    table = card_of(_interactions().lazy(), items.lazy(), rejected.lazy(), 1, splits)
+    table = card_of(_interactions().lazy(), items.lazy(), rejected.lazy(), splits)
     Card.validate(table)
     assert table["place"].to_list() == list(range(len(table)))
     return {(row["about"], row["split"], row["fact"]): (row["value"], row["shown"]) for row in table.to_dicts()}

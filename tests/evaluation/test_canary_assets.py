@@ -62,7 +62,6 @@ def _made(folder: Path, events: pl.DataFrame, name: str) -> ArtifactStore:
         found,
         partition_key="shop",
         instance=instance,
-        selection=dg.AssetSelection.all() - dg.AssetSelection.assets(["baselines", "oracle_rankings"]),
         resources={
             "io_manager": ParquetStorage(base=base),
             "data_source": source,

@@ -28,7 +28,13 @@ GROUPS = {
                   "user_embeddings"},
     "baselines": {"popularity", "popularity_rankings", "popularity_scored_pairs", "recent_popularity",
                   "recent_popularity_rankings", "recent_popularity_scored_pairs", "itemknn", "itemknn_rankings",
-                  "itemknn_scored_pairs", "oracle_rankings", "oracle_scored_pairs"},
+                  "itemknn_scored_pairs", "oracle_rankings", "oracle_scored_pairs", "ceiling_rankings",
+                  "ceiling_scored_pairs"},
+    "house": {"language_model", "language_model_history", "image_text_model", "image_text_model_history"},
+    "content": {"enrichment_prompts", "enrichment_generations", "item_enrichments", "intent_prompts",
+                "intent_generations", "intent_inferences", "localized_intents", "assessment_prompts",
+                "assessment_generations", "self_assessments", "image_embeddings", "text_embeddings", "llm_embeddings",
+                "sentence_embeddings"},
     "reports": {"card", "metrics", "comparisons", "leaderboard"},
     "serving": {"recommendations"},
 }  # fmt: skip
@@ -42,7 +48,8 @@ def test_every_asset_stands_in_the_group_of_its_key_with_a_description_and_kinds
         assert spec.group_name == group
         assert spec.description, spec.key
         assert "parquet" in spec.kinds, spec.key
-        assert spec.partitions_def == dg.DynamicPartitionsDefinition(name="dataset")
+        shared = group == "house"  # every data set reads the same ones
+        assert spec.partitions_def == (None if shared else dg.DynamicPartitionsDefinition(name="dataset"))
         found.setdefault(group, set()).add(name)
     assert found == GROUPS
 
@@ -51,12 +58,13 @@ def test_every_fit_waits_for_the_gpu_pool() -> None:
     graph = build_defs().resolve_asset_graph()
     pooled = {key.to_user_string() for key in graph.get_all_asset_keys() if "gpu" in graph.get(key).pools}
     assert {"behaviour/sasrec", "behaviour/sasrec_history", "behaviour/item_embeddings"} <= pooled
-    assert not {key for key in pooled if key.endswith("_rankings")}
+    assert not {key for key in pooled if key.endswith(("_rankings", "_prompts", "_enrichments", "_inferences"))}
+    assert {"house/language_model", "content/intent_generations", "content/image_embeddings"} <= pooled
 
 
 def test_the_jobs_are_there_and_their_configuration_is_valid_as_it_stands() -> None:
     defs = build_defs()
-    for name in ("ingest", "baselines", "sasrec", "all_systems", "nightly_retrain"):
+    for name in ("ingest", "features", "baselines", "sasrec", "all_systems", "nightly_retrain"):
         dg.validate_run_config(defs.resolve_job_def(name), {})
 
 

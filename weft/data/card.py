@@ -24,7 +24,6 @@ def card_of(
     interactions: pl.LazyFrame,
     items: pl.LazyFrame,
     rejected: pl.LazyFrame,
-    n_images: int,
     splits: Mapping[str, pl.LazyFrame],
 ) -> pl.DataFrame:
     """All facts in the order of reading.
@@ -33,14 +32,13 @@ def card_of(
         interactions: Schema ``Interactions``.
         items: Schema ``Items``.
         rejected: Schema ``Rejected``.
-        n_images: Items with a picture.
         splits: Protocol to its splits (schema ``Splits``).
 
     Returns:
         Schema ``Card``.
     """
     rows: list[tuple[str, str | None, *Fact]] = [
-        (DATA, None, *fact) for fact in _of_data(interactions, items, rejected, n_images)
+        (DATA, None, *fact) for fact in _of_data(interactions, items, rejected)
     ]
     for protocol in sorted(splits):
         rows += [(protocol, split, *fact) for split, fact in _of_splits(splits[protocol])]
@@ -48,7 +46,7 @@ def card_of(
     return Card.cast(pl.DataFrame(numbered, schema=Card.column_names(), orient="row", infer_schema_length=None))
 
 
-def _of_data(interactions: pl.LazyFrame, items: pl.LazyFrame, rejected: pl.LazyFrame, n_images: int) -> Iterator[Fact]:
+def _of_data(interactions: pl.LazyFrame, items: pl.LazyFrame, rejected: pl.LazyFrame) -> Iterator[Fact]:
     pair = pl.col("user").cast(pl.Int64) * 2**32 + pl.col("item")
     events = _row(
         interactions.select(
@@ -68,6 +66,7 @@ def _of_data(interactions: pl.LazyFrame, items: pl.LazyFrame, rejected: pl.LazyF
             n=pl.len(),
             titles=pl.col("title").count(),
             texts=pl.col("description").count(),
+            pictures=pl.col("has_image").sum(),
             domains=pl.col("domain").drop_nulls().n_unique(),
         )
     )
@@ -88,7 +87,7 @@ def _of_data(interactions: pl.LazyFrame, items: pl.LazyFrame, rejected: pl.LazyF
     yield _share("interactions with a rating", events["rated"], n)
     yield _share("items with a title", catalogue["titles"], known)
     yield _share("items with a description", catalogue["texts"], known)
-    yield _share("items with a picture", n_images, known)
+    yield _share("items with a picture", catalogue["pictures"], known)
     if catalogue["domains"] > 1:
         yield _count("domains", catalogue["domains"])
     by_rule = rejected.group_by("source", "rule").len("rows").sort("source", "rule").collect()
