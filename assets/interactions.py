@@ -13,9 +13,11 @@ from assets.partitions import DATASETS
 from resources.cells import Cells
 from resources.data_source import DataSource
 from resources.storage import Leaves, ParquetStorage
+from weft.cells import Cell
 from weft.data import images as pictures
 from weft.data import summary
 from weft.data.cleaning import clean
+from weft.errors import RequestError
 from weft.evaluation.protocols import BySession, Sampled
 from weft.progress import LogProgress
 from weft.schemas import Truth
@@ -123,15 +125,19 @@ def splits(context: dg.AssetExecutionContext, cells: Cells, interactions: pl.Laz
     """Splits under every protocol that the run asks for, and under those whose rows a language model is to read."""
     tables: Leaves = {}
     notes: dict[str, str | int] = {}
-    wanted = cells.of(context.partition_key)
-    if _selected(context, "content"):
-        wanted += cells.of_intents(context.partition_key) + cells.of_assessments(context.partition_key)
-    for cell in sorted({cell.of_protocol() for cell in wanted}):
+    wanted = {cell.of_protocol() for cell in cells.of(context.partition_key)}
+    for cell in sorted(wanted | _read_by_language_models(context, cells)):
         rule = cells.rule(cell)
         if rule.control:
             context.log.warning("%s is a negative control, no fair figure: %s", rule.name, rule.control)
             notes[f"{rule.name}: negative control"] = rule.control
-        tables[cell] = rule.split(interactions).collect()
+        try:
+            tables[cell] = rule.split(interactions).collect()
+        except RequestError as error:
+            if cell in wanted:
+                raise
+            context.log.warning("a language model has nothing to read under %s: %s", rule.name, error.culprit)
+            continue
         if isinstance(rule, BySession):
             notes[f"{rule.name}: not asked, item unseen in training"] = rule.dropped(tables[cell])
     return dg.Output(tables, metadata={"parts": dg.MetadataValue.md(_parts(tables)), **notes})
@@ -160,11 +166,14 @@ def negatives(
     return dg.Output(tables, metadata={"queries": sum(map(len, tables.values()))})
 
 
-def _selected(context: dg.AssetExecutionContext, group: str) -> bool:
-    """Whether this run makes anything of a group."""
+def _read_by_language_models(context: dg.AssetExecutionContext, cells: Cells) -> set[Cell]:
+    """The splits whose rows this run makes prompts of, beside those that it makes systems on."""
     chosen = context.run.asset_selection
     keys = context.job_def.asset_layer.executable_asset_keys if chosen is None else chosen
-    return any(key.path[0] == group for key in keys)
+    if all(key.path[0] != "content" for key in keys):
+        return set()
+    dataset = context.partition_key
+    return {cell.of_protocol() for cell in (*cells.of_intents(dataset), *cells.of_assessments(dataset))}
 
 
 def _parts(tables: Leaves) -> str:

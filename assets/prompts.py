@@ -1,10 +1,15 @@
 """Prompts: what a language model is asked about items, sessions and labelled pairs. Text alone, so no GPU is held."""
 
+from collections.abc import Iterator
+
 import dagster as dg
+import polars as pl
 
 from assets.content import ITEMS, SPLITS, content_asset
+from resources.artifacts import ArtifactStore
 from resources.cells import Cells
 from resources.storage import Leaves, ParquetStorage
+from weft.cells import Cell
 from weft.language import assessments, enrichment, intents
 
 
@@ -35,10 +40,9 @@ def intent_prompts(
     """One prompt per session and view, for every session protocol of the run."""
     store, tables = io_manager.store, {}
     task = cells.models().intent
-    for cell in cells.of_intents(context.partition_key):
+    for cell, splits in _split(store, cells.of_intents(context.partition_key)):
         items = store.read("interactions.items", cell.of_dataset())
-        splits = store.read("interactions.splits", cell.of_protocol())
-        tables[cell] = intents.prompts(cells.rule(cell), splits, items, task.prompt)
+        tables[cell] = intents.prompts(cells.rule(cell), splits, items, task.prompt, most=task.limit)
     return dg.Output(tables, metadata={"prompts": sum(map(len, tables.values()))})
 
 
@@ -53,9 +57,15 @@ def assessment_prompts(
     """A sample of the training rows, for every pointwise protocol of the run."""
     store, tables = io_manager.store, {}
     task = cells.models().assessment
-    for cell in cells.of_assessments(context.partition_key):
+    for cell, splits in _split(store, cells.of_assessments(context.partition_key)):
         items = store.read("interactions.items", cell.of_dataset())
-        splits = store.read("interactions.splits", cell.of_protocol())
         wanted = task.limit or len(splits)
         tables[cell] = assessments.prompts(cells.rule(cell), splits, items, task.prompt, n=wanted, seed=cells.seeds[0])
     return dg.Output(tables, metadata={"prompts": sum(map(len, tables.values()))})
+
+
+def _split(store: ArtifactStore, wanted: list[Cell]) -> Iterator[tuple[Cell, pl.DataFrame]]:
+    """The wanted cells with their splits; a data set without sessions or labels has none."""
+    for cell in wanted:
+        if store.exists("interactions.splits", cell.of_protocol()):
+            yield cell, store.read("interactions.splits", cell.of_protocol())

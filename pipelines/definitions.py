@@ -29,7 +29,7 @@ from pipelines.sensors import SENSORS
 from resources.accelerator import Accelerator
 from resources.cells import Cells
 from resources.data_source import DataSource
-from resources.encoders import ImageTextEncoder, SentenceEncoder
+from resources.encoders import ImageTextEncoder, Reranker, SentenceEncoder
 from resources.language_model import LanguageModel
 from resources.storage import ParquetStorage
 
@@ -57,6 +57,7 @@ def default_resources(base: str | None = None) -> dict[str, Any]:
         "language_model": LanguageModel(),
         "image_text_encoder": ImageTextEncoder(),
         "sentence_encoder": SentenceEncoder(),
+        "reranker": Reranker(),
     }
 
 

@@ -55,3 +55,16 @@ class SentenceEncoder(dg.ConfigurableResource):
 
         spec = SentenceModelSpec(name=self.name) if self.name else spec
         return sentences.SentenceEncoder(spec.name, revision=spec.revision, runtime=runtime)
+
+
+class Reranker(dg.ConfigurableResource):
+    """Opens the model that reads two texts together and scores how they fit."""
+
+    name: str = Field(default="", description="Folder or hub name in place of the profile's reranker.")
+
+    def open(self, spec: SentenceModelSpec, runtime: Runtime) -> "sentences.Reranker":
+        """The cross-encoder of a profile; raises ``RequestError`` if it cannot be opened."""
+        from weft.language import sentences  # noqa: PLC0415 - imports torch
+
+        spec = SentenceModelSpec(name=self.name) if self.name else spec
+        return sentences.Reranker(spec.name, revision=spec.revision, runtime=runtime)

@@ -1,8 +1,6 @@
 """What items are about, through the assets: every artifact is made, and paid for once."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import duckdb
@@ -10,12 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets.partitions import DATASETS
 from pipelines import jobs
-from pipelines.definitions import build_defs
 from resources import caches
 from resources.artifacts import ArtifactStore
 from resources.catalogue import CATALOGUE
+from tests.assets.making import TINY_HOUSE, make
 from weft.cells import Cell
 from weft.data import registry
 
@@ -23,30 +20,6 @@ ITEM = Cell("tiny", profile="offline")
 INTENT = Cell("tiny", "sessions", "offline")
 ASSESSMENT = Cell("tiny", "pointwise_time", "offline")
 HOUSE = Cell("shared")
-
-TINY_HOUSE = {
-    "house__language_model": {"config": {"works": 60, "layers": 1, "width": 32, "heads": 2, "epochs": 1}},
-    "house__image_text_model": {
-        "config": {"drawings": 64, "epochs": 1, "width": 32, "layers": 1, "vision_width": 4, "batch": 32}
-    },
-}
-
-
-def make(
-    storage: Path, selection: dg.AssetSelection, config: Mapping[str, Any] | None = None
-) -> dg.ExecuteInProcessResult:
-    """Runs the assets of a selection for ``tiny`` in this process."""
-    defs = build_defs(base=str(storage), executor=dg.in_process_executor)
-    with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions(DATASETS.name, ["tiny"])
-        job = defs.resolve_job_def("all_systems")
-        keys = selection.resolve(job.asset_layer.asset_graph)
-        return job.execute_in_process(
-            instance=instance,
-            partition_key="tiny",
-            asset_selection=sorted(keys),
-            run_config={"ops": dict(config or {})},
-        )
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +113,7 @@ def test_a_second_run_asks_no_model_and_changes_no_byte_and_another_title_asks_o
     items = store.read("interactions.items", Cell("tiny"))
     renamed = pl.when(pl.col("item") == 7).then(pl.lit("A Name of No Other")).otherwise("title").alias("title")
     store.write("interactions.items", Cell("tiny"), items.with_columns(renamed))
-    enrichment = jobs.dg.AssetSelection.assets(
+    enrichment = dg.AssetSelection.assets(
         *(["content", name] for name in ("enrichment_prompts", "enrichment_generations", "item_enrichments"))
     )
     assert make(storage, enrichment).success
@@ -153,6 +126,26 @@ def test_house_models_asked_for_otherwise_are_trained_anew(storage: Path) -> Non
     store = ArtifactStore(storage)
     before = store.digest("house.image_text_model", HOUSE)
     other = {"house__image_text_model": {"config": {**TINY_HOUSE["house__image_text_model"]["config"], "seed": 1}}}
-    only = jobs.dg.AssetSelection.assets(["house", "image_text_model"], ["house", "image_text_model_history"])
+    only = dg.AssetSelection.assets(["house", "image_text_model"], ["house", "image_text_model_history"])
     assert make(storage, only, other).success
     assert store.digest("house.image_text_model", HOUSE) != before
+
+
+def test_a_shop_without_visits_and_ratings_gets_what_its_items_give_and_is_told_the_rest(tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    rows = [(f"u{user}", f"p{(user + k) % 9}", 1_000_000 * k + user) for user in range(12) for k in range(4)]
+    pl.DataFrame(rows, schema=["user", "item", "at"], orient="row").write_csv(tmp_path / "events.csv")
+    mapping = {"interactions": {"timestamp": "at"}}
+    file = str(tmp_path / "events.csv")
+    registry.save(
+        str(storage), registry.specify(str(storage), "seldom", format="tabular", source=file, mapping=mapping)
+    )
+    names = ("intent_prompts", "intent_generations", "intent_inferences", "localized_intents", "assessment_prompts")
+    made = dg.AssetSelection.assets(*(["content", name] for name in names))
+
+    result = make(storage, jobs.INGEST | made, dataset="seldom")
+
+    assert result.success
+    store = ArtifactStore(storage)
+    assert {leaf.cell.protocol for leaf in store.leaves("interactions.splits")} == {"leave_one_out"}
+    assert not store.leaves("content.*")

@@ -165,3 +165,10 @@ def test_the_summary_says_how_often_an_answer_is_the_target(tmp_path: Path) -> N
     shares = intents.summary(read, intents.shown(RULE, visits(*APART)))
     assert shares == {"answered": 0.75, "grounded": 0.5, "invented": 0.25, "target": 0.25}
     assert set(intents.summary(read.clear(), intents.shown(RULE, visits(*APART))).values()) == {0.0}
+
+
+def test_of_many_sessions_a_bounded_number_is_asked_about_from_the_first_to_the_last() -> None:
+    every = intents.prompts(RULE, visits(*TEN), ITEMS, "brief", views=["plain"])["session"].to_list()
+    some = intents.prompts(RULE, visits(*TEN), ITEMS, "brief", views=["plain"], most=4)["session"].to_list()
+    assert len(every) > 4 >= len(some)
+    assert some == every[:: -(-len(every) // 4)]

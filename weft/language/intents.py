@@ -63,6 +63,7 @@ def prompts(
     *,
     views: Sequence[str] = VIEWS,
     last: int = 20,
+    most: int = 0,
 ) -> pl.DataFrame:
     """One prompt per session and view (schema ``IntentPrompts``), by session.
 
@@ -73,6 +74,7 @@ def prompts(
         version: Of the template.
         views: Which of its views are asked for.
         last: Most clicks that are shown, the newest.
+        most: Most sessions that are asked about, at even distances from the first to the last; 0 is all.
 
     Raises:
         RequestError: If the protocol has no sessions, or there is no such version or view.
@@ -81,8 +83,11 @@ def prompts(
     if unknown := sorted(set(views) - set(form.views)):
         raise RequestError(f"prompt 'intent/{version}' has no view '{unknown[0]}'", f"views: {', '.join(form.views)}")
     words = item_words(items)
+    sessions = shown(rule, splits)
+    if most:
+        sessions = sessions.gather_every(max(-(-len(sessions) // most), 1))
     asked = []
-    for session, clicked, _ in shown(rule, splits).iter_rows():
+    for session, clicked, _ in sessions.iter_rows():
         listed = form.listed([words[item] for item in clicked[-last:]])
         asked += [(session, view, form.stamp, form.message(items=listed, view=form.views[view])) for view in views]
     return IntentPrompts.cast(pl.DataFrame(asked, schema=IntentPrompts.create_empty().schema, orient="row"))
