@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from weft.errors import WeftError
 from weft.models.settings import FitSettings
 from weft.progress import NoProgress
 from weft.training import loop
+from weft.training.averaging import average_of
 from weft.training.runtime import Runtime
 
 
@@ -137,6 +139,56 @@ history = _fit(module, work=Path(sys.argv[1]), points=Slow(), measure=lambda: mo
 save_file(dict(module.state_dict()), sys.argv[2])
 history.write_parquet(sys.argv[2] + ".parquet")
 """
+
+
+def test_an_average_begins_as_the_first_step_and_leaves_the_early_ones_behind() -> None:
+    line = Line()
+    for decay, expected in ((0.9, 0.25 * (2 / 11 + 18 / 11) + 0.75 * 3), (0.2, 0.2 * (2 / 11 + 18 / 11) + 0.8 * 3)):
+        average = average_of(line, decay)
+        for slope in (1.0, 2.0, 3.0):
+            with torch.no_grad():
+                line.slope.fill_(slope)
+            average.update_parameters(line)
+        assert average.module.slope.item() == pytest.approx(expected)
+
+
+def test_an_averaged_fit_is_judged_and_kept_by_its_average_and_goes_on_from_its_own_weights() -> None:
+    module, seen, plain = Line(), [], []
+    history = _fit(module, lambda: seen.append(module.slope.item()) or -abs(2.1 - module.slope.item()), average=0.5)
+    other = Line()
+    expected = _fit(other, lambda: plain.append(other.slope.item()) or 0.0)
+    assert history["loss"].to_list() == expected["loss"].to_list()  # the steps are the same
+    assert all(average != own for average, own in zip(seen, plain, strict=True))
+    assert module.slope.item() == max(seen, key=lambda slope: -abs(2.1 - slope))
+
+
+def test_an_averaged_fit_without_validation_ends_with_its_average() -> None:
+    module, plain = Line(), Line()
+    _fit(module, average=0.5)
+    _fit(plain)
+    assert module.slope.item() != plain.slope.item()
+    assert module.slope.item() == pytest.approx(plain.slope.item(), rel=0.2)
+
+
+def test_an_averaged_fit_that_was_interrupted_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    def rising(first: int, end: int = 100) -> Callable[[], float]:
+        values = iter(range(first, end))
+
+        def measure() -> float:
+            value = next(values, None)
+            if value is None:
+                raise KeyboardInterrupt
+            return float(value)
+
+        return measure
+
+    whole, broken, again = Line(), Line(), Line()
+    _fit(whole, rising(0), average=0.9)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(broken, rising(0, end=3), work=tmp_path, average=0.9)
+    _fit(again, rising(3), work=tmp_path, average=0.9)
+    assert again.slope.item() == whole.slope.item()
+    assert _fit(Line(), work=tmp_path)["epoch"].len() == 6  # a fit without an average does not go on from it
 
 
 @pytest.mark.parametrize("epochs_before", [1, 3])

@@ -62,6 +62,9 @@ class FitSettings(ModelSettings):
     decay: Literal["none", "cosine", "linear"] = Field(
         "none", description="How the learning rate falls after the warm-up, over the remaining epochs."
     )
+    average: float = Field(
+        0.0, ge=0, lt=1, description="Share of an average of the weights that one step leaves; 0 keeps the weights."
+    )
 
 
 class SASRecSettings(FitSettings):

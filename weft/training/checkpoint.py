@@ -54,12 +54,20 @@ class Checkpoint:
         )
 
 
-def save_checkpoint(work: Path | None, state: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Writes model, optimiser and standing of the fit into ``work``; the old file stands until the new is whole."""
+def save_checkpoint(
+    work: Path | None,
+    state: Checkpoint,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> None:
+    """Writes model, average, optimiser and standing of the fit; the old file stands until the new is whole."""
     if work is None:
         return
     tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
+    if average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     standing = {"epoch": state.epoch, "stale": state.stale, "best_metric": state.best_metric, "rows": state.rows}
@@ -71,8 +79,10 @@ def save_checkpoint(work: Path | None, state: Checkpoint, module: nn.Module, opt
     staged.replace(work / _FILE)
 
 
-def load_checkpoint(work: Path | None, module: nn.Module, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
-    """Brings model and optimiser back to the last finished epoch; None where there is nothing to go on from.
+def load_checkpoint(
+    work: Path | None, module: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None = None
+) -> Checkpoint | None:
+    """Brings model, average and optimiser back to the last finished epoch; None where there is nothing to go on from.
 
     A file that cannot be read, or holds another network, counts as nothing: the fit starts over.
     """
@@ -85,20 +95,26 @@ def load_checkpoint(work: Path | None, module: nn.Module, optimiser: torch.optim
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         _LOG.warning("%s cannot be read (%s): starting over", work / _FILE, error)
         return None
-    state = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    state, averaged = _below("model.", tensors), _below("average.", tensors)
     # Compared first: load_state_dict would bring in what does fit before it complains of the rest.
-    if _shapes(state) != _shapes(module.state_dict()):
+    wanted = {} if average is None else average.state_dict()
+    if (_shapes(state), _shapes(averaged)) != (_shapes(module.state_dict()), _shapes(wanted)):
         _LOG.warning("%s holds another network: starting over", work / _FILE)
         return None
     module.load_state_dict(state)
+    if average is not None:
+        average.load_state_dict(averaged)
     packed: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimiser."):
             _, index, key = name.split(".", 2)
             packed.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": packed})
-    best = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
-    return Checkpoint(best=best, **standing)
+    return Checkpoint(best=_below("best.", tensors), **standing)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

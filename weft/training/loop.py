@@ -15,11 +15,13 @@ import polars as pl
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from weft.errors import WeftError
 from weft.models.settings import FitSettings
 from weft.schemas import TrainingHistory
 from weft.training import memory
+from weft.training.averaging import average_of, standing_in
 from weft.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from weft.training.runtime import Runtime
 
@@ -95,24 +97,30 @@ def fit(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    state = load_checkpoint(runtime.work, module, optimiser) or Checkpoint()
+    average = average_of(module, settings.average) if settings.average else None
+    state = load_checkpoint(runtime.work, module, optimiser, average) or Checkpoint()
     model, optimiser_ = fabric.setup(module, optimiser)
     # The epochs of an interrupted fit are no part of this one's rate and time left.
     label = f"training on from epoch {state.epoch}" if state.epoch else "training"
     with runtime.progress.step(label, settings.epochs - state.epoch, "epochs") as step:
         while state.epoch < settings.epochs and not _finished(state, settings, validation):
-            loss, rate = _train_epoch(model, optimiser_, batches, state.epoch, settings, runtime, fabric, step.advance)
+            loss, rate = _train_epoch(
+                model, optimiser_, average, batches, state.epoch, settings, runtime, fabric, step.advance
+            )
             state.epoch += 1
             value, shown = None, ""
-            if validation and (state.epoch % settings.evaluate_every == 0 or state.epoch == settings.epochs):
-                module.eval()
-                value = validation.measure()
-                shown = f", validation {validation.metric.upper()} {value:.4f}"
-            state.record(module, loss, rate, value, validation.metric if validation else None)
-            save_checkpoint(runtime.work, state, module, optimiser)
+            with standing_in(average, module):
+                if validation and (state.epoch % settings.evaluate_every == 0 or state.epoch == settings.epochs):
+                    module.eval()
+                    value = validation.measure()
+                    shown = f", validation {validation.metric.upper()} {value:.4f}"
+                state.record(module, loss, rate, value, validation.metric if validation else None)
+            save_checkpoint(runtime.work, state, module, optimiser, average)
             step.advance(0, f"loss {loss:.4f}{shown}")
     if state.best:
         module.load_state_dict(state.best)
+    elif average is not None:
+        module.load_state_dict(average.module.state_dict())
     module.eval()
     return state.history(TrainingHistory)
 
@@ -125,6 +133,7 @@ def _finished(state: Checkpoint, settings: FitSettings, validation: Validation |
 def _train_epoch(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
+    average: AveragedModel | None,
     batches: Batches,
     epoch: int,
     settings: FitSettings,
@@ -145,6 +154,8 @@ def _train_epoch(
         fabric.backward(loss)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        if average is not None:
+            average.update_parameters(model)
         total += loss.detach().double() * count
         targets += count
         advance(1 / steps)
