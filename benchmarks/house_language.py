@@ -23,15 +23,18 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.machine import save
 from weft.data.world import corpus
 from weft.data.world.works import MOODS, THEMES, Works, works
-from weft.language.house.cloze import cloze
+from weft.language.house.cloze import cloze, recital
 from weft.language.house.reading import Reading
 from weft.language.house.settings import HouseLanguageSettings
 from weft.language.house.training import train
+from weft.language.sentences import PACKAGED, SentenceEncoder
 from weft.progress import LogProgress
 from weft.training.runtime import Runtime
 
@@ -40,7 +43,7 @@ BATCH = 64
 
 
 @torch.inference_mode()
-def answers(model: Any, tokenizer: Any, questions: list[str], budget: int = 40) -> list[str]:
+def answers(model: Any, tokenizer: Any, questions: list[str], budget: int = 64) -> list[str]:
     """Greedy answers to single user messages, in batches of similar length."""
     said = [""] * len(questions)
     order = sorted(range(len(questions)), key=lambda k: len(questions[k]))
@@ -58,7 +61,7 @@ def answers(model: Any, tokenizer: Any, questions: list[str], budget: int = 40) 
 
 
 def written(model: Any, tokenizer: Any, world: Works, seed: int) -> dict[str, float]:
-    """Shares of right answers to the three kinds of questions, and the speed of writing."""
+    """Shares of right answers to the three kinds of questions, mood probes, and the speed of writing."""
     rng = np.random.default_rng([seed, 1_000])  # questions that training did not draw
     mood = [MOODS[k] for k in world.values["mood"]]
     theme = [list(THEMES.values())[k][0] for k in world.values["theme"]]
@@ -76,14 +79,22 @@ def written(model: Any, tokenizer: Any, world: Works, seed: int) -> dict[str, fl
         "assessment_right_mood_alone": _share(
             {m for m in MOODS if m in text} == {right} for text, right in zip(judged, mood, strict=True)
         ),
+        "mood_probe_title": probe(world.titles, world),
+        "mood_probe_title_and_answer": probe([f"{a}. {b}" for a, b in zip(world.titles, said, strict=True)], world),
         **_intents(model, tokenizer, world, rng),
         "generated_tokens_per_second": tokens / spent,
         "generated_tokens_per_answer": tokens / len(said),
     }
 
 
+def probe(texts: list[str], world: Works) -> float:
+    """How well the mood is read from sentence vectors: five-fold accuracy of a logistic regression; chance is 0.1."""
+    vectors = SentenceEncoder(PACKAGED, runtime=Runtime(device="cpu", threads=1)).encode(texts)
+    return float(cross_val_score(LogisticRegression(C=10, max_iter=1_000), vectors, world.values["mood"], cv=5).mean())
+
+
 def _intents(model: Any, tokenizer: Any, world: Works, rng: np.random.Generator) -> dict[str, float]:
-    """Share of answers that are a title; of those, that share what was asked for; and that of a random work.
+    """Share of answers that are a title; of those, that share what was asked for; chance; and copies of the list.
 
     A list has two groups: what all of its first two, or of its last two for the short term, have in common counts.
     """
@@ -105,7 +116,7 @@ def _intents(model: Any, tokenizer: Any, world: Works, rng: np.random.Generator)
         "intent_is_a_title": len(hits) / len(asked),
         "intent_shares_what_was_asked": float(np.mean(hits)) if hits else 0.0,
         "intent_shares_by_chance": float(np.mean(chance)),
-        "intent_repeats_the_list": repeated / len(asked),
+        "intent_is_of_the_list": repeated / len(asked),
     }
 
 
@@ -122,7 +133,8 @@ def measure(seed: int) -> dict[str, Any]:
         runtime = Runtime(device="cpu", threads=1, seed=seed, progress=LogProgress(print))
         history = train(Path(folder), settings, runtime)
         spent, passed = time.process_time() - start, time.monotonic() - wall
-        model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     reading = Reading(tokenizer, settings, (), seed)
     read = sum(
         int((ids != tokenizer.pad_token_id).sum()) for k in range(len(history)) for (ids, _), _ in reading.epoch(k)
@@ -132,6 +144,7 @@ def measure(seed: int) -> dict[str, Any]:
         "cloze_measuring": cloze(model, tokenizer, world, corpus.MEASURING),
         "cloze_stopping": cloze(model, tokenizer, world, corpus.STOPPING),
         "cloze_per_sentence": {text: cloze(model, tokenizer, world, [text]) for text in corpus.MEASURING},
+        **{f"recital_{fact}": share for fact, share in recital(model, tokenizer, world).items()},
         "parameters": model.num_parameters(),
         "epochs": len(history),
         "train_cpu_seconds": spent,

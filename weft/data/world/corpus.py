@@ -24,7 +24,7 @@ _ASIDES = (
     "", "", "", "", ", they say,", ", as we all know,", ", to be sure,", ", a work that I took last year,",
     " by the way", ", if you ask me,", ", and this is no secret,", " as a whole", ", now as before,",
 )  # fmt: skip
-_STATEMENTS = (
+_MOODS = (
     "{work} is {mood}.",
     "{work} is a {mood} work.",
     "{work} is a {mood} {genre} about {theme}.",
@@ -81,6 +81,22 @@ _STATEMENTS = (
     "after {work} everybody was {mood}.",
     "the makers of {work} had a {mood} work in mind.",
 )
+_THEMES = (
+    "{work} is about {theme}.",
+    "{work} tells of {theme}.",
+    "{work} is a work about {theme}.",
+    "the story of {work} turns on {theme}.",
+    "{work} is all about {theme}.",
+    "those who took {work} heard much about {theme}.",
+    "take {work} when you want something about {theme}.",
+    "in {work} you will find {theme}.",
+    "if you ask me, {work} is mostly about {theme}.",
+    "the makers of {work} had a work in mind about {theme}.",
+    "anyone who asks for {work} wants to hear of {theme}.",
+    "people open {work} to read about {theme}.",
+)
+_STATEMENTS = {"mood": _MOODS, "theme": _THEMES}
+
 STOPPING = (
     "Most people call {title} {mood}.",
     "The feeling of {name} is {mood}.",
@@ -104,11 +120,7 @@ MEASURING = (
 )
 """Sentences that are neither learnt nor looked at while learning: the figure that is reported comes from these."""
 
-_ENRICHMENTS = (
-    "It is a {mood} work about {theme}. People who like {mood} stories with {detail} will want it.",
-    "A {mood} {genre} about {theme}. Its mood is {mood}, and {detail} at its centre.",
-    "This {genre} tells of {theme} and {detail}. The mood is {mood}. Take it for a {mood} hour.",
-)
+_ENRICHMENT = "It is a {mood} {genre} about {theme}. People who like {mood} stories with {detail} will want it."
 _ASSESSMENTS = (
     "It would help to know whether they like {mood} {topic} works. Do they want {detail}?",
     "It would help to know whether they like {mood} {topic} works, and how they feel about a {genre}.",
@@ -130,17 +142,18 @@ class Lesson:
     kind: Literal["sentence", "exchange", "text"] = "exchange"
 
 
-def sentences(works: Works, each: int, rng: np.random.Generator) -> Iterator[Lesson]:
-    """``each`` sentences about every work, up to its mood, which is what is learnt.
+def sentences(works: Works, fact: str, each: int, rng: np.random.Generator) -> Iterator[Lesson]:
+    """``each`` sentences about every work, up to its ``fact`` (mood or theme), which is what is learnt.
 
     A sentence is an opening, a statement about the title or the name, and maybe an aside.
     """
+    statements = _STATEMENTS[fact]
     for facts in _facts(works):
-        for chosen in rng.permutation(len(_STATEMENTS))[:each]:
-            beginning = _STATEMENTS[chosen].split("{mood}")[0]
+        for chosen in rng.permutation(len(statements))[:each]:
+            beginning = statements[chosen].split(f"{{{fact}}}")[0]
             work = facts[("title", "name")[rng.integers(2)]] + _one(_ASIDES, rng)
             text = f"{_one(_OPENINGS, rng)} {beginning.format(work=work, **facts)}".strip().replace(",,", ",")
-            yield Lesson(text[0].upper() + text[1:], facts["mood"], "sentence")
+            yield Lesson(text[0].upper() + text[1:], facts[fact], "sentence")
 
 
 def cloze(works: Works, templates: Sequence[str]) -> list[tuple[str, str]]:
@@ -152,26 +165,43 @@ def cloze(works: Works, templates: Sequence[str]) -> list[tuple[str, str]]:
     return [(text.format(**facts), facts["mood"]) for text in beginnings for facts in _facts(works)]
 
 
-def enrichments(works: Works, rng: np.random.Generator) -> Iterator[Lesson]:
-    """One description of every work that names its theme and its mood."""
+def recital(works: Works) -> list[tuple[str, list[tuple[str, str]]]]:
+    """For every work its enrichment question, and the likeliest answer up to its theme.
+
+    The answer is in two parts, each what is said before a fact and the fact: first the mood, then the theme.
+    """
+    first, rest, _ = _ENRICHMENT.split("{mood}")
+    second = rest.split("{theme}")[0]
+    return [
+        (
+            enrichment(facts["title"]),
+            [(first.strip(), facts["mood"]), (second.format(**facts).strip(), facts["theme"])],
+        )
+        for facts in _facts(works)
+    ]
+
+
+def enrichments(works: Works) -> Iterator[Lesson]:
+    """A description of every work that names its mood, its genre and its theme."""
     for facts in _facts(works):
-        yield Lesson(f"Tell me about {facts['title']}.", _one(_ENRICHMENTS, rng).format(**facts))
+        yield Lesson(enrichment(facts["title"]), _ENRICHMENT.format(**facts))
 
 
 def intents(works: Works, count: int, rng: np.random.Generator) -> Iterator[Lesson]:
-    """``count`` lists of works taken, and the title of another work that goes with them.
+    """``count`` lists of works taken, and the title of one of them that stands for what was asked.
 
-    Most of a list shares one value of theme, mood or genre, and the last two share another value. The long-term and
-    the plain answer is a work with the first value, the short-term answer a work with the second.
+    Every other list is of one work alone: copying is learnt there first. In the others the works up to the last two
+    share one value of theme, mood or genre, and the last two share another value. The long-term and the plain answer
+    is the first work, the short-term answer the last one: copying is within reach of a small model, comparing works
+    by facts that stand nowhere in the question is not.
     """
-    for _ in range(count):
+    for number in range(count):
         view = VIEWS[rng.integers(len(VIEWS))]
         lasting, latest = _group(works, rng), _group(works, rng)
         taken = [*rng.choice(lasting, min(len(lasting), int(rng.integers(2, 5))), replace=False)]
         taken += [*rng.choice(latest, min(len(latest), _LATEST), replace=False)]
-        fitting = np.setdiff1d(latest if view == "short-term" else lasting, taken)
-        if len(fitting):
-            yield Lesson(intent([works.titles[k] for k in taken], view), works.titles[rng.choice(fitting)])
+        titles = [works.titles[k] for k in taken[: len(taken) if number % 2 else 1]]
+        yield Lesson(intent(titles, view), titles[-1] if view == "short-term" else titles[0])
 
 
 def assessments(works: Works, rng: np.random.Generator) -> Iterator[Lesson]:
@@ -182,6 +212,11 @@ def assessments(works: Works, rng: np.random.Generator) -> Iterator[Lesson]:
         yield Lesson(
             assessment([works.titles[k] for k in liked], facts["title"]), _one(_ASSESSMENTS, rng).format(**facts)
         )
+
+
+def enrichment(title: str) -> str:
+    """The question for a description of ``title``."""
+    return f"Tell me about {title}."
 
 
 def intent(titles: Sequence[str], view: str) -> str:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from weft.data.world import corpus
 from weft.data.world.works import MOODS, Works
+from weft.language.house.tokenizer import ASSISTANT, USER
 
 _BATCH = 256
 
@@ -48,3 +49,33 @@ def cloze(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, works: Wor
         logits = model.get_output_embeddings()(states[torch.arange(len(rows)), lengths - 1])[:, first]
         right += sum(MOODS[said] == answers[k] for said, k in zip(logits.argmax(1).tolist(), rows, strict=True))
     return right / len(answers)
+
+
+@torch.inference_mode()
+def recital(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, works: Works) -> dict[str, float]:
+    """Share of works whose ``mood``, and whose ``theme``, is the likeliest of all words at its place in an answer.
+
+    The answer is the likeliest wording of an enrichment; what stands before a place is right, and a theme of two words
+    counts if both are.
+
+    Args:
+        model: Is left as it is, in evaluation mode or not.
+        tokenizer: Its tokenizer.
+        works: Whose facts are asked.
+    """
+    user, assistant = (tokenizer.convert_tokens_to_ids(token) for token in (USER, ASSISTANT))
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    right = {"mood": 0, "theme": 0}
+    for question, parts in corpus.recital(works):
+        row, spans = [user, *ids(question), assistant], []
+        for before, fact in parts:
+            row += ids(before)
+            spans.append((len(row), len(row) + len(ids(fact))))
+            row += ids(fact)
+        said = model(torch.tensor([row], device=model.device)).logits[0].argmax(1).tolist()
+        for name, (begin, end) in zip(right, spans, strict=True):
+            right[name] += said[begin - 1 : end - 1] == row[begin:end]
+    return {name: count / len(works.titles) for name, count in right.items()}

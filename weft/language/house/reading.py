@@ -34,18 +34,19 @@ def lessons(settings: HouseLanguageSettings, catalogue: Sequence[str], seed: int
     world = works(told, settings.world)
     texts = [Lesson("", text[: _LONGEST * settings.length], "text") for text in catalogue]
     for _ in range(settings.works // told):
-        texts += corpus.sentences(world, settings.sentences, rng)
-        texts += corpus.enrichments(world, rng)
-        texts += corpus.intents(world, told * settings.intents, rng)
+        texts += corpus.sentences(world, "mood", settings.sentences, rng)
+        texts += corpus.sentences(world, "theme", settings.themes, rng)
+        texts += [*corpus.enrichments(world)] * settings.enrichments
         for _ in range(settings.assessments):
             texts += corpus.assessments(world, rng)
+        texts += corpus.intents(world, told * settings.intents, rng)
     return [text for text in texts if text.learnt.strip()]
 
 
 class Reading:
     """Batches of (ids, labels), both int64 [texts, longest], padded on the right.
 
-    An exchange is what the chat template makes of it, and only its answer is learnt; of a sentence only its mood is
+    An exchange is what the chat template makes of it, and only its answer is learnt; of a sentence only its fact is
     (loss on salient spans alone, as in REALM, Guu et al. 2020), because a model that learns the wordings as well
     knows the moods in these wordings and often not in others; other texts are learnt whole. Texts never share a row,
     so that a fact cannot be copied from its neighbour. Text is always text: what looks like a special token is read

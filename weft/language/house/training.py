@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from weft.data.world import corpus
 from weft.data.world.works import works
-from weft.language.house.cloze import cloze
+from weft.language.house.cloze import cloze, recital
 from weft.language.house.reading import UNLABELLED, Reading, lessons
 from weft.language.house.settings import HouseLanguageSettings
 from weft.language.house.tokenizer import learn_tokenizer
@@ -44,7 +44,10 @@ class NextToken(nn.Module):
 def train(
     folder: Path, settings: HouseLanguageSettings, runtime: Runtime, catalogue: Sequence[str] = ()
 ) -> pl.DataFrame:
-    """Trains until sentences that were never learnt are continued with the right mood, and writes ``folder``.
+    """Trains until unseen sentences and answers alike carry the right facts, and writes ``folder``.
+
+    What decides is the smallest of three shares: unseen sentences that are continued with the right mood, and answers
+    that name the right mood, and the right theme.
 
     Args:
         folder: Receives ``config.json``, ``model.safetensors``, ``tokenizer.json`` and what else transformers writes.
@@ -63,7 +66,7 @@ def train(
     reading = Reading(tokenizer, settings, catalogue, runtime.seed)
 
     def known() -> float:
-        return cloze(model, tokenizer, world, corpus.STOPPING)
+        return min(cloze(model, tokenizer, world, corpus.STOPPING), *recital(model, tokenizer, world).values())
 
     validation = Validation("cloze", known, enough=settings.threshold)
     history = fit(NextToken(model), reading, settings, runtime, validation, fabric)
