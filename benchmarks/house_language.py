@@ -96,7 +96,7 @@ def probe(texts: list[str], world: Works) -> float:
 def _intents(model: Any, tokenizer: Any, world: Works, rng: np.random.Generator) -> dict[str, float]:
     """Share of answers that are a title; of those, that share what was asked for; chance; and copies of the list.
 
-    A list has two groups: what all of its first two, or of its last two for the short term, have in common counts.
+    What the first two of a list, or the last two for the short term, have in common counts; of one work, all it has.
     """
     asked = list(corpus.intents(world, 600, rng))
     said = answers(model, tokenizer, [lesson.read for lesson in asked], budget=12)

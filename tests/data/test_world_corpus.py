@@ -120,6 +120,12 @@ def test_an_intent_is_answered_with_the_title_that_stands_for_what_the_view_asks
     assert seen > 50
 
 
+def test_every_other_list_of_an_intent_is_of_one_work() -> None:
+    lengths = [lesson.read.count("; ") + 1 for lesson in corpus.intents(WORLD, 200, np.random.default_rng(0))]
+    assert set(lengths[::2]) == {1}
+    assert set(lengths[1::2]) == {4, 5, 6}
+
+
 def test_a_recital_is_the_beginning_of_an_enrichment_that_is_learnt() -> None:
     learnt = [(lesson.read, lesson.learnt) for lesson in corpus.enrichments(WORLD)]
     begun = [(asked, " ".join(f"{before} {fact}" for before, fact in parts)) for asked, parts in corpus.recital(WORLD)]

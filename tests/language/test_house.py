@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -77,6 +78,29 @@ def test_a_recital_asks_for_mood_and_theme_at_their_places_in_a_rendered_answer(
     assert recital(model, tokenizer, world) == {fact: count / 24 for fact, count in right.items()}
     # What is known of one world is wrong of another, in an answer too.
     assert max(recital(model, tokenizer, works(24, 1)).values()) < 0.4
+
+
+class _SaysWar:
+    """Says whatever is said next, but war where the sea is."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, sea: int, war: int, vocabulary: int) -> None:
+        self._sea, self._war, self._vocabulary = sea, war, vocabulary
+
+    def __call__(self, ids: torch.Tensor) -> SimpleNamespace:
+        following = ids.roll(-1, 1)
+        said = torch.where(following == self._sea, self._war, following)
+        return SimpleNamespace(logits=torch.nn.functional.one_hot(said, self._vocabulary).float())
+
+
+def test_a_theme_of_two_words_is_right_only_if_both_are(made) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(made[0])
+    model = _SaysWar(*tokenizer.convert_tokens_to_ids(["Ġsea", "Ġwar"]), len(tokenizer))
+    world = works(24, 0)
+    sea = sum(list(THEMES)[k] == "Sea" for k in world.values["theme"])
+    assert sea > 0
+    assert recital(model, tokenizer, world) == {"mood": 1.0, "theme": 1 - sea / 24}
 
 
 def test_the_folder_is_a_standard_one_without_pickle(made) -> None:
