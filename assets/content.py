@@ -4,7 +4,8 @@ Vectors of what items are stand in ``embeddings.py``, generated texts in ``promp
 ``readings.py``.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
 import dagster as dg
@@ -64,8 +65,28 @@ def cells_of(family: Family, cells: Cells, dataset: str) -> list[Cell]:
 
 
 def present(store: ArtifactStore, asset: str, wanted: list[Cell]) -> list[Cell]:
-    """Those of the wanted cells that have been made."""
-    return [cell for cell in wanted if store.exists(asset, cell)]
+    """Those of the wanted cells that have been made, of the data that stand now.
+
+    Content is filed under our item numbers. When the catalogue has changed since, a number may mean another item.
+    """
+    return [cell for cell in wanted if is_current(store, asset, cell)]
+
+
+def is_current(store: ArtifactStore, asset: str, cell: Cell) -> bool:
+    """Whether the leaf exists and was made from what stands in storage now, all the way up to the cleaned tables."""
+    if not store.exists(asset, cell):
+        return False
+    for asked, place, digest in _inputs(store, asset, cell):
+        if not store.exists(asked, place) or store.digest(asked, place) != digest:
+            return False
+        if asked.startswith((f"{GROUP}.", "interactions.splits")) and not is_current(store, asked, place):
+            return False
+    return True
+
+
+def _inputs(store: ArtifactStore, asset: str, cell: Cell) -> Iterator[tuple[str, Cell, str]]:
+    for read in json.loads(store.footer(asset, cell).get("inputs", "[]")):
+        yield read["asset"], Cell.parse(read["cell"]), read["digest"]
 
 
 def item_texts(store: ArtifactStore, cell: Cell) -> pl.DataFrame:

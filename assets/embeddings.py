@@ -86,9 +86,11 @@ def llm_embeddings(
 ) -> dg.Output[Leaves]:
     """Title and description in, hidden states out."""
     store, cell = io_manager.store, cells.of_items(context.partition_key)
-    model = language_model.text_encoder(store, cells.models(), accelerator.device)
+    profile = cells.models()
+    model = language_model.text_encoder(store, profile, accelerator.device)
     texts = item_texts(store, cell).filter(of="text")
-    vectors = model.embed(texts["text"].to_list())
+    spec = profile.language_model(profile.text_encoder)
+    vectors = model.embed(texts["text"].to_list(), spec.max_tokens)
     attributes = {"model": f"{model.identity.model} {model.identity.revision}"}
     return dg.Output({cell: Table(_of_texts(texts, vectors), attributes)}, metadata={"texts": len(texts)})
 

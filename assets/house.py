@@ -1,8 +1,9 @@
 """The house models: a language model and an image-text model that are trained here, in minutes, without any download.
 
 They know a world of their own (``weft/data/world``). A catalogue's texts and pictures enter only where the run
-configuration names it, and a model that stands as it was asked for is kept, so that a changed catalogue retrains
-nothing by itself. They have no partitions: every data set reads the same ones.
+configuration names it. A model that stands is kept until a run asks for another one, so that nothing retrains it by
+itself: not a changed catalogue, and not a run for another data set. They have no partitions: every data set reads the
+same ones.
 """
 
 import tempfile
@@ -37,6 +38,14 @@ class HouseConfig(ModelConfig):
 
     catalogue: str = Field(default="", description="Data set whose texts (and pictures) are learnt as well.")
     seed: int = Field(default=0, ge=0, description="Seed of weights and data order.")
+
+    def asks(self) -> bool:
+        """Whether anything was set: without, whatever model stands is kept."""
+        return bool(self.overrides() or self.catalogue or self.seed)
+
+    def sources(self) -> tuple[str, ...]:
+        """What of a catalogue is learnt."""
+        return ("items", "images") if self.catalogue else ()
 
     def overrides(self) -> dict[str, Any]:
         """The settings that were set."""
@@ -138,14 +147,14 @@ def _asset(house: House) -> dg.AssetsDefinition:
         io_manager: dg.ResourceParam[ParquetStorage],
     ) -> Iterator[dg.Output[Any]]:
         store, settings = io_manager.store, house.settings(**config.overrides())
-        learnt = store.digest("interactions.items", Cell(config.catalogue)) if config.catalogue else ""
+        learnt = [store.digest(f"interactions.{name}", Cell(config.catalogue)) for name in config.sources()]
         recipe = fitting.digest([settings.model_dump(mode="json"), config.seed, config.catalogue, learnt, CODE_VERSION])
         with fitting.alone(store, asset, [HOME], context.run_id):
-            if store.exists(asset, HOME) and store.footer(asset, HOME).get("recipe") == recipe:
-                context.log.info("%s stands as it is asked for and is kept", asset)
-                for name in (house.name, f"{house.name}_history"):
-                    kept = Table(store.read(f"{GROUP}.{name}", HOME), {"recipe": recipe})
-                    yield dg.Output(kept, name)
+            standing = _standing(store, asset)
+            if standing == recipe or (standing and not config.asks()):
+                context.log.info("%s stands as it was trained and is kept", asset)
+                for name in (f"{house.name}_history", house.name):
+                    yield dg.Output(Table(store.read(f"{GROUP}.{name}", HOME), {"recipe": standing}), name)
                 return
             work = store.work / fitting.digest([asset]) / recipe
             runtime = accelerator.runtime(config.seed, work, context.log)
@@ -153,11 +162,20 @@ def _asset(house: House) -> dg.AssetsDefinition:
             with tempfile.TemporaryDirectory() as folder:
                 history = house.train(Path(folder), settings, runtime, lessons)
                 table = model_folders.to_table(Path(folder))
-            yield dg.Output(Table(table, {"recipe": recipe}), house.name, metadata=shown.of_history(history))
             yield dg.Output(Table(history, {"recipe": recipe}), f"{house.name}_history")
+            yield dg.Output(Table(table, {"recipe": recipe}), house.name, metadata=shown.of_history(history))
             fitting.forget(work)
 
     return model
+
+
+def _standing(store: ArtifactStore, asset: str) -> str:
+    """The recipe of the model that stands, with its history; empty where a whole one does not."""
+    parts = (f"{asset}_history", asset)
+    if not all(store.exists(part, HOME) for part in parts):
+        return ""
+    recipes = {store.footer(part, HOME).get("recipe", "") for part in parts}
+    return recipes.pop() if len(recipes) == 1 else ""
 
 
 MODELS = [_asset(house) for house in HOUSES]

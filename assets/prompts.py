@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from assets.content import ITEMS, SPLITS, content_asset
+from assets.content import ITEMS, SPLITS, content_asset, is_current
 from resources.artifacts import ArtifactStore
 from resources.cells import Cells
 from resources.storage import Leaves, ParquetStorage
@@ -65,7 +65,7 @@ def assessment_prompts(
 
 
 def _split(store: ArtifactStore, wanted: list[Cell]) -> Iterator[tuple[Cell, pl.DataFrame]]:
-    """The wanted cells with their splits; a data set without sessions or labels has none."""
+    """The wanted cells with their splits; a data set without sessions or labels has none of today's data."""
     for cell in wanted:
-        if store.exists("interactions.splits", cell.of_protocol()):
+        if is_current(store, "interactions.splits", cell.of_protocol()):
             yield cell, store.read("interactions.splits", cell.of_protocol())

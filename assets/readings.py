@@ -35,6 +35,8 @@ def item_enrichments(
     "intent_inferences",
     "The item that a language model names for each session and view (LLM4SBR eq. 1), grounded in the catalogue.",
     [made("intent_generations"), ITEMS, SPLITS],
+    "huggingface",
+    gpu=True,
 )
 def intent_inferences(
     context: dg.AssetExecutionContext,

@@ -14,10 +14,12 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from assets.bounds import BOUNDS
+from assets.house import HOUSES, House, HouseConfig
 from pipelines import jobs
 from pipelines.follow import Follower, Seen
 from pipelines.instance import HOST_TAG
 from resources import profiles
+from weft.cells import check_key
 from weft.data.registry import DatasetSpec
 from weft.errors import RequestError
 from weft.evaluation.protocols import PROTOCOLS, protocol
@@ -131,6 +133,8 @@ def run_config(wanted: Request) -> dict[str, Any]:
     except dg.DagsterInvalidConfigError as error:
         first = error.errors[0].message
         raise RequestError(f"--set: {first}", "`weft systems` lists settings and bounds") from error
+    for house in HOUSES:
+        _check_house(house, config["ops"].get(f"house__{house.name}", {}).get("config", {}))
     for name, entry in MODELS.items():
         given = config["ops"].get(f"{entry.group}__{name}", {}).get("config", {})
         for rule in wanted.protocols or [""]:
@@ -182,6 +186,18 @@ def _check_resource(key: str, given: dict[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([key, *map(str, first["loc"])])
+        raise RequestError(f"--set {place}: {first['msg']}") from error
+
+
+def _check_house(house: House, given: dict[str, Any]) -> None:
+    own = {name: value for name, value in given.items() if name in HouseConfig.model_fields}
+    try:
+        HouseConfig(**own)
+        house.settings(**{name: value for name, value in given.items() if name not in own})
+        check_key(own.get("catalogue") or "none", "data set name")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([f"house.{house.name}", *map(str, first["loc"])])
         raise RequestError(f"--set {place}: {first['msg']}") from error
 
 

@@ -5,6 +5,7 @@ Not here: the pool's limit, which belongs to the instance (``dagster.yaml``).
 
 import multiprocessing
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Literal
@@ -29,16 +30,20 @@ class Accelerator(dg.ConfigurableResource):
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
         default="auto", description="auto is bfloat16 on a GPU that has it, float32 elsewhere."
     )
-    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of torch; 0 leaves its default.")
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="CPU threads of torch; 0: half of the cores, since two steps run at once."
+    )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Sets torch's threads, and lets a stage end with its run: a killed run's step would compute on, unseen."""
         del context
-        if self.threads:
+        run = multiprocessing.parent_process()
+        # Threads of two steps that wait for each other's cores are several times slower than one thread each.
+        threads = self.threads or (max(_cores() // 2, 1) if run is not None and "torch" in sys.modules else 0)
+        if threads:
             import torch  # noqa: PLC0415 - only inside asset bodies, and only where it has something to do
 
-            torch.set_num_threads(self.threads)
-        run = multiprocessing.parent_process()
+            torch.set_num_threads(threads)
         if run is not None:
             threading.Thread(target=_end_with, args=(run,), daemon=True, name="end-with-run").start()
 
@@ -64,6 +69,11 @@ class Accelerator(dg.ConfigurableResource):
         import torch  # noqa: PLC0415 - only inside asset bodies
 
         return torch.cuda.get_device_name(0) if (device or self.torch_device()) == "cuda" else "cpu"
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _end_with(run: multiprocessing.process.BaseProcess) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from resources import model_folders
 from resources.artifacts import ArtifactStore
-from resources.profiles import LanguageModelSpec, Profile, TextTask
+from resources.profiles import NAME_OR_NOTHING, LanguageModelSpec, Profile, TextTask
 from resources.storage import SHARED
 from weft.cells import Cell
 from weft.errors import RequestError
@@ -27,7 +27,9 @@ class LanguageModel(dg.ConfigurableResource):
     name: str = Field(default="", description="Folder or hub name, or with base_url the name that a server knows.")
     revision: str = Field(default="", description="Commit of a hub model.")
     base_url: str = Field(default="", description="Address of an OpenAI-compatible server that writes the answers.")
-    key: str = Field(default="", description="Environment variable that holds the server's key.")
+    key: str = Field(
+        default="", pattern=NAME_OR_NOTHING, description="Environment variable that holds the server's key."
+    )
     concurrency: int = Field(default=8, ge=1, le=256, description="Requests in flight at once.")
     timeout: float = Field(default=120.0, gt=0, le=3600, description="Seconds that one request may take.")
 
@@ -48,8 +50,10 @@ class LanguageModel(dg.ConfigurableResource):
 
     def _replaced(self, spec: LanguageModelSpec) -> LanguageModelSpec:
         if self.base_url:
+            if not self.name:
+                raise RequestError("language_model.base_url is set and language_model.name is not", "name the model")
             return LanguageModelSpec(
-                kind="endpoint", name=self.name or spec.name, base_url=self.base_url, key=self.key,
+                kind="endpoint", name=self.name, revision=self.revision, base_url=self.base_url, key=self.key,
                 concurrency=self.concurrency, timeout=self.timeout,
             )  # fmt: skip
         return LanguageModelSpec(kind="local", name=self.name, revision=self.revision) if self.name else spec
@@ -60,8 +64,9 @@ class LanguageModel(dg.ConfigurableResource):
         if spec.key and not os.environ.get(spec.key):
             raise RequestError(f"{spec.name} needs a key and {spec.key} is not set", f"export {spec.key}=…")
         return EndpointModel(
-            spec.name, base_url=spec.base_url, key=spec.key, concurrency=spec.concurrency, timeout=spec.timeout
-        )
+            spec.name, base_url=spec.base_url, key=spec.key, revision=spec.revision, concurrency=spec.concurrency,
+            timeout=spec.timeout,
+        )  # fmt: skip
 
     def _local(self, store: ArtifactStore, spec: LanguageModelSpec, device: str) -> "LocalModel":
         from weft.language.local import LocalModel  # noqa: PLC0415 - imports torch

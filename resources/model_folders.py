@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from resources import weights
 from resources.artifacts import ArtifactStore
+from weft import digest
 from weft.cells import Cell
 from weft.errors import IntegrityError
 
@@ -24,6 +25,7 @@ FILE = "file/"
 _TENSORS = ".safetensors"
 
 _KEPT = 3
+_DIGEST = ".digest"
 
 
 def to_table(folder: Path) -> pl.DataFrame:
@@ -77,21 +79,30 @@ def opened(store: ArtifactStore, asset: str, cell: Cell) -> tuple[Path, str]:
     Raises:
         MissingArtifactError: If the model has not been made.
     """
-    revision = store.digest(asset, cell)
+    leaf, frame = store.load(asset, cell)  # each time: whoever asks is made from it
+    revision = leaf.digest
     folder = store.work.parent / ".cache" / "models" / f"{asset}-{revision[:16]}"
-    if not folder.is_dir():
+    if not _whole(folder):
+        shutil.rmtree(folder, ignore_errors=True)
         aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
         try:
-            to_folder(store.read(asset, cell), aside)
+            to_folder(frame.collect(), aside)
+            (aside / _DIGEST).write_text(digest.of_folder(aside), encoding="ascii")
             aside.replace(folder)  # in one step: two stages may want it at once
         except OSError:
-            if not folder.is_dir():
+            if not _whole(folder):
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     os.utime(folder)
     _forget_old(folder.parent, asset)
     return folder, revision
+
+
+def _whole(folder: Path) -> bool:
+    """Whether an unpacked model is there as it was unpacked."""
+    told = folder / _DIGEST
+    return told.is_file() and told.read_text(encoding="ascii") == digest.of_folder(folder)
 
 
 def is_folder(table: pl.DataFrame) -> bool:

@@ -20,6 +20,10 @@ PROFILES = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 """Names of the profiles that there are."""
 
 
+NAME_OR_NOTHING = r"^([A-Za-z_][A-Za-z0-9_]*)?$"
+"""A key itself, set where its variable is to be named, is refused by this."""
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -29,12 +33,12 @@ class LanguageModelSpec(_Settings):
 
     kind: Literal["house", "local", "endpoint"] = Field(description="Where it runs and where it comes from.")
     name: str = Field("house", description="Folder or hub name; for an endpoint, the name its server knows it by.")
-    revision: str = Field("", description="Commit of a hub model; empty takes the newest.")
+    revision: str = Field("", description="Commit of a hub model, empty the newest; of an endpoint, what you call it.")
     adapter: str = Field("", description="Folder of a LoRA adapter.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Numbers of the weights.")
     max_tokens: int = Field(512, ge=8, le=131_072, description="Longest text that is embedded in one piece.")
     base_url: str = Field("", description="Address of an OpenAI-compatible server.")
-    key: str = Field("", description="Environment variable that holds the server's key.")
+    key: str = Field("", pattern=NAME_OR_NOTHING, description="Environment variable that holds the server's key.")
     concurrency: int = Field(8, ge=1, le=256, description="Requests in flight at once.")
     timeout: float = Field(120.0, gt=0, le=3600, description="Seconds that one request may take.")
 

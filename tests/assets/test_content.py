@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from assets.content import is_current
 from pipelines import jobs
 from resources import caches
 from resources.artifacts import ArtifactStore
@@ -149,3 +150,55 @@ def test_a_shop_without_visits_and_ratings_gets_what_its_items_give_and_is_told_
     store = ArtifactStore(storage)
     assert {leaf.cell.protocol for leaf in store.leaves("interactions.splits")} == {"leave_one_out"}
     assert not store.leaves("content.*")
+
+
+def test_content_of_a_catalogue_that_has_changed_is_not_taken_for_todays(storage: Path) -> None:
+    store = ArtifactStore(storage)
+    items = store.read("interactions.items", Cell("tiny"))
+    assert make(storage, jobs.CONTENT, TINY_HOUSE).success
+    assert is_current(store, "content.localized_intents", INTENT)
+
+    store.write("interactions.items", Cell("tiny"), items.with_columns(title=pl.col("title").reverse()))
+
+    for asset, cell in (("localized_intents", INTENT), ("item_enrichments", ITEM), ("sentence_embeddings", ITEM)):
+        assert not is_current(store, f"content.{asset}", cell)
+    alone = dg.AssetSelection.assets(["content", "sentence_embeddings"])
+    assert make(storage, alone).success
+    assert set(store.read("content.sentence_embeddings", ITEM)["of"].cast(pl.String)) == {"title", "text"}
+
+
+def test_a_house_model_that_stands_is_kept_by_a_run_that_asks_for_none(storage: Path) -> None:
+    store = ArtifactStore(storage)
+    before = store.digest("house.language_model", HOUSE)
+    assert make(storage, jobs.HOUSE).success
+    assert store.digest("house.language_model", HOUSE) == before
+
+
+def test_a_house_model_without_its_history_is_trained_again(storage: Path) -> None:
+    store = ArtifactStore(storage)
+    store.path("house.image_text_model_history", HOUSE).unlink()
+    only = dg.AssetSelection.assets(["house", "image_text_model"], ["house", "image_text_model_history"])
+    assert make(storage, only, TINY_HOUSE).success
+    assert store.exists("house.image_text_model_history", HOUSE)
+
+
+def test_every_vector_names_the_house_model_that_it_was_made_with(storage: Path) -> None:
+    store = ArtifactStore(storage)
+    for asset, house in (("image_embeddings", "image_text_model"), ("llm_embeddings", "language_model")):
+        inputs = store.footer(f"content.{asset}", ITEM)["inputs"]
+        assert f"house.{house}" in inputs
+
+
+def test_a_shop_without_titles_is_asked_nothing(tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    rows = [(f"u{user}", f"p{(user + k) % 9}", 60 * k + user, 5) for user in range(12) for k in range(4)]
+    pl.DataFrame(rows, schema=["user", "item", "at", "stars"], orient="row").write_csv(tmp_path / "events.csv")
+    mapping = {"interactions": {"timestamp": "at", "rating": "stars"}}
+    file = str(tmp_path / "events.csv")
+    registry.save(
+        str(storage), registry.specify(str(storage), "untitled", format="tabular", source=file, mapping=mapping)
+    )
+    wanted = jobs.INGEST | jobs.HOUSE | jobs.CONTENT
+    assert make(storage, wanted, TINY_HOUSE, dataset="untitled").success
+    store = ArtifactStore(storage)
+    assert all(store.read(leaf.asset, leaf.cell).is_empty() for leaf in store.leaves("content.*_prompts"))

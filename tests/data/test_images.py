@@ -109,7 +109,8 @@ def test_a_map_leads_from_items_to_pictures_and_two_items_may_share_one(posters,
     found = Pictures.open(posters)
     items = found.references(raw_items("x", "y", "z", "w", "1"), read_map(tmp_path / "map.tsv"))
     assert items["image"].to_list() == ["1", "1", None, None, None]
-    numbered = pl.DataFrame({"item": [1, 2, 3], "item_id": ["x", "z", "y"]}, schema_overrides={"item": pl.Int32})
+    rows = {"item": [1, 2, 3], "item_id": ["x", "z", "y"], "has_image": [True, False, True]}
+    numbered = pl.DataFrame(rows, schema_overrides={"item": pl.Int32})
     joined = of_items(numbered.lazy(), items.lazy(), found.decode(["1"], 50).lazy()).collect()
     Images.validate(joined)
     assert joined["item"].to_list() == [1, 3]

@@ -234,9 +234,10 @@ def test_a_password_in_the_address_is_refused():
     assert "hunter2" not in str(caught.value)
 
 
-def test_answers_are_kept_under_the_model_wherever_it_runs():
-    assert open_("http://127.0.0.1:9/v1").identity == open_("http://localhost:10/v1").identity == Identity("m")
+def test_answers_are_kept_under_the_model_where_it_runs_or_under_its_revision_wherever_that_is():
+    assert open_("http://127.0.0.1:9/v1").identity == Identity("m", "http://127.0.0.1:9/v1")
     assert open_("http://127.0.0.1:9/v1", revision="r").identity == Identity("m", "r")
+    assert open_("http://localhost:10/v1", revision="r").identity == Identity("m", "r")
 
 
 def test_final_messages_are_copies_of_the_prompt():
@@ -253,3 +254,43 @@ def test_only_what_may_pass_is_asked_again():
 
     again = [code for code in range(400, 600) if endpoint._may_pass(status(code))]
     assert again == [408, 409, 429, *range(500, 600)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": [{"index": 0, "finish_reason": "stop", "message": None}]},
+        {"choices": []},
+        {"error": {"code": 502, "message": "provider is down"}},
+        {"id": "x"},
+    ],
+)
+def test_a_reply_that_is_no_answer_is_tried_again_and_then_marked(body):
+    with told_server(lambda number, *_: (200, {}, body) if number < 3 else completion("yes")) as (url, received):
+        assert ask(url)[0].text == "yes"
+    assert len(received) == 3
+    with told_server(lambda *_: (200, {}, body)) as (url, received):
+        answer = ask(url, attempts=2)[0]
+    assert (answer.finish, answer.tokens_in, len(received)) == ("failed", 0, 2)
+    assert "without an answer" in answer.error
+
+
+@pytest.mark.parametrize("usage", [{}, None, {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}])
+def test_an_answer_without_a_count_of_its_tokens_has_zero(usage):
+    def reply(*_):
+        status, headers, body = completion("yes")
+        return status, headers, {**body, "usage": usage}
+
+    with told_server(reply) as (url, _):
+        answer = ask(url)[0]
+    assert (answer.text, answer.tokens_in, answer.tokens_out) == ("yes", 0, 0)
+
+
+def test_a_server_that_is_gone_ends_the_run_before_every_question_has_been_tried():
+    with pytest.raises(WeftError, match="questions in a row"):
+        ask("http://127.0.0.1:9/v1", [PROMPT] * 500, attempts=1, concurrency=4)
+
+
+def test_a_password_without_a_user_in_the_address_is_refused():
+    with pytest.raises(RequestError, match="holds a password"):
+        open_("http://:secret@127.0.0.1:9/v1")

@@ -339,3 +339,18 @@ def test_thousands_of_answers_meet_fifty_thousand_titles_in_seconds() -> None:
     wrong = table.filter(pl.col("item").is_not_null() & (pl.col("item") != pl.Series(picked + 1)))
     assert wrong.is_empty()
     assert seconds < 20
+
+
+@pytest.mark.parametrize(
+    ("line", "titles", "wrong"),
+    [
+        ("Toy Story2", ["Toy Story", "Toy Story 2"], 1),
+        ("Night Serum with Argan Oil 30ml", ["Night Serum with Argan Oil 50ml", "Soap"], 1),
+        ("Gentle Herbal Shampoo 6pack", ["Gentle Herbal Shampoo 2pack", "Soap"], 1),
+    ],
+)
+def test_a_number_that_is_glued_to_a_word_must_agree_too(line, titles, wrong) -> None:
+    items = pl.DataFrame(
+        {"item": [1, 2], "title": titles, "year": None}, schema_overrides={"item": pl.Int32, "year": pl.Int32}
+    )
+    assert ground([line], items)["item"][0] != wrong

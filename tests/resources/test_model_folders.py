@@ -98,3 +98,21 @@ def test_an_unpacked_model_is_no_artifact(folder: Path, tmp_path: Path) -> None:
     model_folders.opened(store, "house.language_model", SHARED)
     assert [leaf.asset for leaf in store.leaves()] == ["house.language_model"]
     assert isinstance(store.read("house.language_model", SHARED), pl.DataFrame)
+
+
+def test_a_damaged_unpacked_model_is_unpacked_again(folder: Path, tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "storage")
+    store.write("house.language_model", SHARED, model_folders.to_table(folder))
+    unpacked, _ = model_folders.opened(store, "house.language_model", SHARED)
+    (unpacked / "config.json").write_bytes(b"")
+    again, _ = model_folders.opened(store, "house.language_model", SHARED)
+    assert (again / "config.json").read_bytes() == b'{"width": 3}'
+
+
+def test_whoever_opens_a_model_is_made_from_it_the_second_time_too(folder: Path, tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "storage")
+    store.write("house.language_model", SHARED, model_folders.to_table(folder))
+    for _ in range(2):
+        with store.reading() as reads:
+            model_folders.opened(store, "house.language_model", SHARED)
+        assert [read.asset for read in reads] == ["house.language_model"]

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import open_clip
 import pytest
 import yaml
 
@@ -85,3 +86,33 @@ def test_what_a_model_needs_is_told_in_gib_and_a_key_is_never_shown(monkeypatch)
     endpoint = LanguageModelSpec(kind="endpoint", name="m", base_url="http://localhost:1/v1", key="SECRET_KEY_OF_MINE")
     assert "(set)" in needs(endpoint)
     assert "do-not-print" not in needs(endpoint)
+
+
+def test_a_key_where_its_variable_is_to_be_named_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ValueError, match="should match pattern") as error:
+        LanguageModel(base_url="http://localhost:1/v1", name="m", key="sk-live-secret!")
+    assert "pattern" in str(error.value)
+
+
+def test_an_address_without_a_name_is_refused(tmp_path) -> None:
+    offline = profiles.load("offline")
+    with pytest.raises(RequestError, match="and language_model"):
+        LanguageModel(base_url="http://localhost:1/v1").writer(ArtifactStore(tmp_path), offline, offline.intent, "cpu")
+
+
+def test_two_servers_under_one_name_are_two_writers_unless_somebody_names_their_revision(tmp_path) -> None:
+    offline, store = profiles.load("offline"), ArtifactStore(tmp_path)
+
+    def identity(**settings: str):
+        return LanguageModel(name="m", **settings).writer(store, offline, offline.intent, "cpu").identity
+
+    one, other = (identity(base_url=f"http://localhost:{port}/v1") for port in (1, 2))
+    assert one != other
+    one, other = (identity(base_url=f"http://localhost:{port}/v1", revision="v2") for port in (1, 2))
+    assert one == other
+
+
+def test_the_paper_profile_takes_clip_with_the_activation_that_its_weights_were_trained_with() -> None:
+    spec = profiles.load("paper").image_text_model
+    weights = open_clip.get_pretrained_cfg(spec.name, spec.pretrained)
+    assert weights["quick_gelu"] == bool(open_clip.get_model_config(spec.name).get("quick_gelu"))

@@ -1,6 +1,8 @@
 import io
 import json
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import open_clip
@@ -227,3 +229,17 @@ def test_an_unknown_name_or_tag_is_refused():
         ImageTextEncoder("ViT-B-32", "no-such-tag", runtime=CPU)
     with pytest.raises(RequestError, match="ViT-B-32"):
         ImageTextEncoder("ViT-B-32", runtime=CPU)
+
+
+def test_a_decompression_bomb_is_no_picture() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+    assert decoding.open_picture(bomb) is None

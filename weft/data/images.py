@@ -40,7 +40,7 @@ Shrunk: TypeAlias = tuple[int, int, bytes]
 """Width, height and JPEG bytes."""
 
 # What Pillow's decoders are known to raise on damaged files.
-_BROKEN = (
+BROKEN = (
     *(
         OSError,
         ValueError,
@@ -153,7 +153,7 @@ def shrink(content: bytes, side: int) -> Shrunk | Problem:
             upright.save(buffer, "JPEG", quality=90)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         return "huge_image"
-    except _BROKEN as error:
+    except BROKEN as error:
         return "truncated_image" if "truncated" in str(error) else "unreadable_image"
     return upright.width, upright.height, buffer.getvalue()
 
@@ -211,7 +211,8 @@ def of_items(items: pl.LazyFrame, raw_items: pl.LazyFrame, raw_images: pl.LazyFr
     """One picture per catalogue item that has one (schema ``Images``), sorted by item."""
     references = raw_items.select("item_id", "image").drop_nulls().unique("item_id", keep="first", maintain_order=True)
     return (
-        items.select("item", "item_id")
+        items.filter(pl.col("has_image"))
+        .select("item", "item_id")
         .join(references, on="item_id")
         .join(raw_images.filter(pl.col("problem").is_null()), on="image")
         .select("item", "width", "height", "jpeg")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from weft.errors import RequestError
 from weft.evaluation.protocols import Protocol
 from weft.language import answers
-from weft.language.prompts import item_words, template
+from weft.language.prompts import item_words, template, with_title
 from weft.schemas import AssessmentPrompts, SelfAssessments
 
 
@@ -26,7 +26,7 @@ def prompts(
         splits: What it made of the interactions (schema ``Splits``).
         items: Schema ``Items``.
         version: Of the template.
-        n: Rows drawn without replacement among those with a history; all of them where there are no more.
+        n: Rows drawn without replacement among those with a history and a titled item; at most all of them.
         seed: Of the draw.
         last: Most liked items that are shown, the newest.
 
@@ -36,7 +36,8 @@ def prompts(
     form = template("assessment", version)
     liked, first, end = histories(rule, splits)
     train = splits.filter(pl.col("split") == "train").select("row", "user", "item")
-    known = np.flatnonzero(end > first)
+    titled = train["item"].is_in(with_title(items).implode()).to_numpy()
+    known = np.flatnonzero((end > first) & titled)
     drawn = np.sort(np.random.default_rng(seed).choice(known, min(n, len(known)), replace=False))
     words = item_words(items)
     asked = []

@@ -25,6 +25,8 @@ from weft.language.engine import Answer, Identity, Message, Prompt, Sampling
 _PASSING = frozenset({408, 409, 429})  # besides 5xx
 _UNKNOWN_CALLER = frozenset({401, 403})
 _PLAINEST = ([Message(role="user", content="Hello")], Sampling(max_tokens=1))
+_GIVE_UP = 6
+"""Failures in a row, per request in flight, after which a server is taken to be gone."""
 _FIRST_WAIT = 1.0
 _NO_KEY = "none"  # the client wants one, local servers do not
 _LONGEST_ERROR = 300
@@ -65,7 +67,7 @@ class EndpointModel:
         self._secret = os.environ.get(key, "") if key else ""
         if key and not self._secret:
             raise RequestError(f"{name} needs a key and {key} is not set", f"set the environment variable {key}")
-        if urlsplit(base_url).username:
+        if "@" in urlsplit(base_url).netloc:
             raise RequestError(
                 "the address of the server holds a password", "put the key into a variable, name it in key"
             )
@@ -78,8 +80,8 @@ class EndpointModel:
 
     @property
     def identity(self) -> Identity:
-        """What answers are kept under: the model's name, wherever it runs."""
-        return Identity(self._name, self._revision)
+        """What answers are kept under: the model's name, with its revision, or where it runs if nobody named one."""
+        return Identity(self._name, self._revision or self._url)
 
     def final(self, prompt: Prompt) -> list[Message]:
         """The messages, as the server gets them."""
@@ -92,7 +94,8 @@ class EndpointModel:
         reason; requests that have not begun are dropped when the caller stops listening.
 
         Raises:
-            WeftError: If the server refuses every request: the key is wrong, or the model unknown.
+            WeftError: If the server refuses every request (the key is wrong, or the model unknown), or gives no answer
+                to many in a row.
         """
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="endpoint")
         over = threading.Event()
@@ -101,8 +104,16 @@ class EndpointModel:
                 pool.submit(self._answer, self.final(prompt), sampling, over): place
                 for place, prompt in enumerate(prompts)
             }
+            unanswered = 0
             for future in as_completed(places):
-                yield places[future], future.result()
+                answer = future.result()
+                unanswered = unanswered + 1 if answer.finish == "failed" else 0
+                if unanswered >= _GIVE_UP * self._concurrency:
+                    raise WeftError(
+                        f"{self._url} has not answered {unanswered} questions in a row: {answer.error}",
+                        "see that it runs, then run again: what it answered is kept",
+                    )
+                yield places[future], answer
         finally:
             over.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -142,11 +153,12 @@ class EndpointModel:
         }
         if sampling.stop:
             wanted["stop"] = list(sampling.stop)
-        reply = self._client.chat.completions.create(**wanted)
-        if not getattr(reply, "choices", None):
-            raise openai.OpenAIError("the server answered without an answer")
-        said = reply.choices[0]
-        text = said.message.content or ""
+        try:
+            reply = self._client.chat.completions.create(**wanted)
+            said = reply.choices[0]
+            text = said.message.content or ""
+        except (ValueError, AttributeError, TypeError, LookupError) as error:  # no JSON, or not what the protocol says
+            raise _OddReplyError("the server answered without an answer") from error
         # Some servers leave the stop text in.
         end = min((place for stop in sampling.stop if (place := text.find(stop)) >= 0), default=len(text))
         stopped = end < len(text) or said.finish_reason != "length"
@@ -154,8 +166,8 @@ class EndpointModel:
         return Answer(
             text=text[:end],
             finish="stop" if stopped else "length",
-            tokens_in=usage.prompt_tokens if usage else 0,
-            tokens_out=usage.completion_tokens if usage else 0,
+            tokens_in=getattr(usage, "prompt_tokens", None) or 0,
+            tokens_out=getattr(usage, "completion_tokens", None) or 0,
             seconds=time.perf_counter() - begun,
         )
 
@@ -192,11 +204,15 @@ class EndpointModel:
         return " ".join(text.split())[:_LONGEST_ERROR]
 
 
+class _OddReplyError(openai.OpenAIError):
+    """A reply that is no answer: gateways send such ones while a model behind them is down."""
+
+
 def _may_pass(error: BaseException) -> bool:
     """Whether another try can succeed: timeouts, dropped connections, a busy or broken server."""
     if isinstance(error, openai.APIStatusError):
         return error.status_code in _PASSING or error.status_code >= 500
-    return isinstance(error, openai.APIConnectionError)
+    return isinstance(error, openai.APIConnectionError | _OddReplyError)
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from weft.language import answers
-from weft.language.prompts import item_words, template
-from weft.language.sanitise import sanitise
+from weft.language.prompts import item_words, template, with_title
 from weft.schemas import EnrichmentPrompts, ItemEnrichments
 
 
@@ -24,7 +23,7 @@ def prompts(items: pl.DataFrame, version: str) -> pl.DataFrame:
         RequestError: If there is no such version.
     """
     form = template("enrichment", version)
-    titled = items.filter(pl.col("title").map_elements(sanitise, pl.String).fill_null("") != "")
+    titled = items.filter(pl.col("item").is_in(with_title(items).implode()))
     words = item_words(titled)
     asked = {
         "item": list(words),

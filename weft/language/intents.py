@@ -14,7 +14,7 @@ import polars as pl
 from weft.errors import RequestError
 from weft.evaluation.protocols import Protocol
 from weft.language import answers
-from weft.language.prompts import item_words, template
+from weft.language.prompts import item_words, template, with_title
 from weft.schemas import VIEWS, IntentInferences, IntentPrompts
 
 Ground = Callable[[Sequence[str]], pl.DataFrame]
@@ -65,7 +65,7 @@ def prompts(
     last: int = 20,
     most: int = 0,
 ) -> pl.DataFrame:
-    """One prompt per session and view (schema ``IntentPrompts``), by session.
+    """One prompt per session and view (schema ``IntentPrompts``), by session; none where no click has a title.
 
     Args:
         rule: A protocol whose histories stay inside a session.
@@ -82,8 +82,8 @@ def prompts(
     form = template("intent", version)
     if unknown := sorted(set(views) - set(form.views)):
         raise RequestError(f"prompt 'intent/{version}' has no view '{unknown[0]}'", f"views: {', '.join(form.views)}")
-    words = item_words(items)
-    sessions = shown(rule, splits)
+    words, named = item_words(items), with_title(items)
+    sessions = shown(rule, splits).filter(pl.col("items").list.eval(pl.element().is_in(named.implode())).list.any())
     if most:
         sessions = sessions.gather_every(max(-(-len(sessions) // most), 1))
     asked = []

@@ -36,7 +36,7 @@ def localise(
     Raises:
         ValueError: If the widths differ.
     """
-    vectors = names["vector"].to_numpy().astype(np.float32).reshape(len(names), -1)
+    vectors = names["vector"].to_numpy().astype(np.float32).reshape(len(names), -1 if len(names) else answers.shape[1])
     if answers.shape[1] != vectors.shape[1]:
         raise ValueError(f"answers of width {answers.shape[1]} and names of width {vectors.shape[1]} do not compare")
     empty = inferences["text"].is_null().to_numpy()

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_DIGITS = re.compile(r"\d{1,18}")
 _YEAR = re.compile(r"[(\[]\s*(1[89]\d\d|20\d\d)\s*[)\]]")
 _DASHES, _QUOTES = "\u2013\u2014\u2022", '"\u201c\u201d\u201e\u00ab\u00bb'
 _MARKER = re.compile(rf"^\s*(?:[-*{_DASHES}]|\(?\d{{1,3}}[.)])\s+")
@@ -117,9 +118,11 @@ def _titles(title: str) -> Iterator[str]:
 
 
 def numbers_in(key: str) -> tuple[int, ...]:
-    """The numbers in a key, sorted: digits, Roman numerals from II on, and number words."""
-    told = (_VALUES.get(word, int(word) if word.isdecimal() else None) for word in key.split())
-    return tuple(sorted(number for number in told if number is not None))
+    """The numbers in a key, sorted: digits, also inside a word ("30ml"), Roman numerals from II on, number words."""
+    words = key.split()
+    told = [_VALUES[word] for word in words if word in _VALUES]
+    told += [int(digits) for word in words if word not in _VALUES for digits in _DIGITS.findall(word)]
+    return tuple(sorted(told))
 
 
 def year_in(title: str) -> int:

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 
 from PIL import Image, ImageOps
 
-from weft.data.images import MAX_PIXELS
+from weft.data.images import BROKEN, MAX_PIXELS
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-)
 
 
 def open_picture(content: bytes) -> Image.Image | None:
@@ -35,5 +22,5 @@ def open_picture(content: bytes) -> Image.Image | None:
             if width * height > MAX_PIXELS:
                 return None
             return ImageOps.exif_transpose(picture).convert("RGB")
-    except (*_BROKEN, MemoryError):
+    except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         return None

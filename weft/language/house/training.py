@@ -41,6 +41,10 @@ class NextToken(nn.Module):
         return F.cross_entropy(self.model.lm_head(states), wanted[learnt])
 
 
+_CONTEXT = 2_048
+"""Tokens of the longest prompt: lists of foreign titles take many more tokens than the world's own."""
+
+
 def train(
     folder: Path, settings: HouseLanguageSettings, runtime: Runtime, catalogue: Sequence[str] = ()
 ) -> pl.DataFrame:
@@ -86,7 +90,7 @@ def build(settings: HouseLanguageSettings, tokenizer: PreTrainedTokenizerFast, s
             num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads,
             num_key_value_heads=settings.heads,
-            max_position_embeddings=4 * settings.length,
+            max_position_embeddings=max(_CONTEXT, settings.length),
             tie_word_embeddings=False,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,

@@ -101,6 +101,11 @@ def item_words(items: pl.DataFrame) -> dict[int, dict[str, str]]:
     return words
 
 
+def with_title(items: pl.DataFrame) -> pl.Series:
+    """Numbers of the items that have a title to be asked about."""
+    return items.filter(pl.col("title").map_elements(sanitise, pl.String).fill_null("") != "")["item"]
+
+
 def _filled(text: str, words: Words) -> str:
     """``text`` with every place filled, in one pass: what is filled in is not looked at again."""
     return _PLACE.sub(lambda place: words[place[1]], text)
