@@ -58,8 +58,9 @@ def test_every_fit_waits_for_the_gpu_pool() -> None:
     graph = build_defs().resolve_asset_graph()
     pooled = {key.to_user_string() for key in graph.get_all_asset_keys() if "gpu" in graph.get(key).pools}
     assert {"behaviour/sasrec", "behaviour/sasrec_history", "behaviour/item_embeddings"} <= pooled
-    assert not {key for key in pooled if key.endswith(("_rankings", "_prompts", "_enrichments", "_inferences"))}
+    assert not {key for key in pooled if key.endswith(("_rankings", "_prompts", "_enrichments", "_assessments"))}
     assert {"house/language_model", "content/intent_generations", "content/image_embeddings"} <= pooled
+    assert {"content/intent_inferences", "content/localized_intents"} <= pooled, "they embed what was answered"
 
 
 def test_the_jobs_are_there_and_their_configuration_is_valid_as_it_stands() -> None:
