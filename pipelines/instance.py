@@ -4,6 +4,7 @@ Not here: limits (``dagster.yaml``, which is installed from here), and what runs
 """
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -45,7 +46,7 @@ def open_instance(base: str) -> Iterator[dg.DagsterInstance]:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():  # what a person has changed since stays
         staged = home / f".dagster.yaml.{os.getpid()}.tmp"
-        staged.write_text((resources.files("pipelines") / "dagster.yaml").read_text())
+        staged.write_text(_limits())
         staged.replace(home / "dagster.yaml")
     os.environ["WEFT_STORAGE"] = base
     os.environ["DAGSTER_HOME"] = str(home)
@@ -56,6 +57,17 @@ def open_instance(base: str) -> Iterator[dg.DagsterInstance]:
             register_datasets(instance, base)
             fail_dead_runs(instance)
         yield instance
+
+
+def _limits() -> str:
+    """``dagster.yaml`` as shipped; where the cores are all there is to wait for, two pooled steps share them."""
+    shipped = (resources.files("pipelines") / "dagster.yaml").read_text()
+    return shipped if has_gpu() else shipped.replace("default_limit: 1 ", "default_limit: 2 ")
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA driver, told without torch, which takes seconds to import."""
+    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
 
 
 def register_datasets(instance: dg.DagsterInstance, base: str) -> list[str]:

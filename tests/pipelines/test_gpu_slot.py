@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import pytest
 
 from pipelines import sensors
 from pipelines.instance import open_instance
@@ -46,6 +47,17 @@ def wait_for(true: Callable[[], object], seconds: float) -> None:
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("gpu", "slots"), [(True, 1), (False, 2)])
+def test_pooled_steps_wait_for_a_gpu_and_share_the_cores_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool, slots: int
+) -> None:
+    monkeypatch.setattr("pipelines.instance.has_gpu", lambda: gpu)
+    for name in ("WEFT_STORAGE", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "")  # the instance sets them
+    with open_instance(str(tmp_path / "storage")) as instance:
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == slots
 
 
 def test_a_killed_run_gives_its_gpu_slot_back_within_a_minute(tiny_storage: Path, tmp_path: Path) -> None:
