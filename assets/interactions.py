@@ -5,6 +5,7 @@ Not here: what a format looks like (``weft/data/formats``), rules (``weft/data/r
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -21,6 +22,7 @@ from weft.errors import RequestError
 from weft.evaluation.protocols import BySession, Sampled
 from weft.progress import LogProgress
 from weft.schemas import Truth
+from weft.systems.registry import SYSTEMS
 
 GROUP = "interactions"
 CODE_VERSION = "2"
@@ -167,13 +169,16 @@ def negatives(
 
 
 def _read_by_language_models(context: dg.AssetExecutionContext, cells: Cells) -> set[Cell]:
-    """The splits whose rows this run makes prompts of, beside those that it makes systems on."""
+    """The splits whose rows this run makes prompts of, beside those that it fits plain models on."""
     chosen = context.run.asset_selection
     keys = context.job_def.asset_layer.executable_asset_keys if chosen is None else chosen
-    if all(key.path[0] != "content" for key in keys):
-        return set()
     dataset = context.partition_key
-    return {cell.of_protocol() for cell in (*cells.of_intents(dataset), *cells.of_assessments(dataset))}
+    read = {
+        dg.AssetKey(["content", "intent_prompts"]): cells.of_intents,
+        dg.AssetKey(["content", "assessment_prompts"]): cells.of_assessments,
+        **{dg.AssetKey([name, "prompts"]): partial(cells.of_system, name) for name in SYSTEMS},
+    }
+    return {cell.of_protocol() for key, of in read.items() if key in keys for cell in of(dataset)}
 
 
 def _parts(tables: Leaves) -> str:

@@ -9,16 +9,19 @@ from resources.data_source import DataSource
 from resources.profiles import PROFILES, Profile, load
 from weft.cells import Cell
 from weft.evaluation.protocols import Protocol, headline, protocol
-
-VARIANTS = ("full",)
+from weft.systems.registry import FULL, SYSTEMS, VARIANTS
 
 
 class Cells(dg.ConfigurableResource):
     """The cells of a run: every combination of what is listed."""
 
     data_source: dg.ResourceDependency[DataSource]
-    protocols: list[str] = Field(default=[], description="Names of protocols; none means the headline of the data set.")
-    variants: list[str] = Field(default=["full"], description="Variants of each system.")
+    protocols: list[str] = Field(
+        default=[], description="Names of protocols; none means the headline of the data set, and that of each system."
+    )
+    variants: list[str] = Field(
+        default=[FULL], description=f"Variants of each system, of those that it has: {', '.join(VARIANTS)}."
+    )
     seeds: list[int] = Field(default=[0], description="Seeds of everything that is drawn.")
     profile: str = Field(default="offline", description=f"Which models and sizes: {', '.join(PROFILES)}.")
 
@@ -44,17 +47,52 @@ class Cells(dg.ConfigurableResource):
         return seeds
 
     def of(self, dataset: str) -> list[Cell]:
-        """The cells of one data set.
+        """The cells of plain models on one data set, which come in no variants.
 
         Raises:
             RequestError: If a protocol or the data set is unknown.
         """
         return [
-            Cell(dataset, self.protocol(dataset, name).name, self.profile, variant, seed)
+            Cell(dataset, self.protocol(dataset, name).name, self.profile, FULL, seed)
             for name in self.protocols or [self.headline(dataset)]
-            for variant in self.variants
             for seed in self.seeds
         ]
+
+    def of_system(self, name: str, dataset: str) -> list[Cell]:
+        """The cells of one of ``SYSTEMS``: its kind of protocols among those of the run, in the variants that it has.
+
+        Its headline where the run names no protocol; nothing where the data set has nothing to judge it by.
+        """
+        return [
+            Cell(dataset, protocol, self.profile, variant, seed)
+            for protocol in self._judged_by(name, dataset)
+            for variant in self.variants
+            if variant in SYSTEMS[name].variants
+            for seed in self.seeds
+        ]
+
+    def of_states(self, dataset: str) -> list[Cell]:
+        """The cells of users' states before each labelled row: one per pointwise protocol and seed."""
+        protocols = dict.fromkeys(
+            protocol
+            for name, system in SYSTEMS.items()
+            if system.kind == "pointwise"
+            for protocol in self._judged_by(name, dataset)
+        )
+        return [Cell(dataset, protocol, self.profile, seed=seed) for protocol in protocols for seed in self.seeds]
+
+    def of_aligned(self, dataset: str) -> list[Cell]:
+        """The cells of what is fitted on the items alone: one per seed."""
+        return [Cell(dataset, profile=self.profile, seed=seed) for seed in self.seeds]
+
+    def _judged_by(self, name: str, dataset: str) -> list[str]:
+        """The protocols that a system works under in this run."""
+        system, spec = SYSTEMS[name], self.data_source.spec(dataset)
+        if system.kind == "pointwise" and not spec.has_ratings:
+            return []
+        if self.protocols:
+            return [rule for rule in self.protocols if self.protocol(dataset, rule).kind == system.kind]
+        return [own for own in [system.protocol if spec.has_times else system.untimed] if own]
 
     def of_items(self, dataset: str) -> Cell:
         """The cell of what is made of each item alone: one per data set and profile."""
