@@ -4,7 +4,7 @@ Not here: what a format looks like (``weft/data/formats``), rules (``weft/data/r
 (``weft/evaluation/protocols``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import dagster as dg
@@ -173,7 +173,7 @@ def _read_by_language_models(context: dg.AssetExecutionContext, cells: Cells) ->
     chosen = context.run.asset_selection
     keys = context.job_def.asset_layer.executable_asset_keys if chosen is None else chosen
     dataset = context.partition_key
-    read = {
+    read: dict[dg.AssetKey, Callable[[str], list[Cell]]] = {
         dg.AssetKey(["content", "intent_prompts"]): cells.of_intents,
         dg.AssetKey(["content", "assessment_prompts"]): cells.of_assessments,
         **{dg.AssetKey([name, "prompts"]): partial(cells.of_system, name) for name in SYSTEMS},

@@ -5,6 +5,7 @@ import dagster as dg
 from assets.baselines import SYSTEM_TAG
 from assets.bounds import BOUNDS
 from weft.models.registry import MODELS
+from weft.systems.registry import SYSTEMS
 
 INGEST = dg.AssetSelection.groups("interactions")
 REPORTS = dg.AssetSelection.groups("reports")
@@ -20,6 +21,11 @@ def of_systems(*systems: str) -> dg.AssetSelection:
     for system in systems[1:]:
         selection |= dg.AssetSelection.tag(SYSTEM_TAG, system)
     return selection
+
+
+def with_inputs(*systems: str) -> dg.AssetSelection:
+    """The assets of these systems, and all that they are made from."""
+    return of_systems(*systems).upstream()
 
 
 BASELINES = of_systems(*(entry.name for entry in MODELS.values() if entry.group == "baselines"), *BOUNDS)
@@ -38,6 +44,10 @@ JOBS = [
         "features",
         INGEST | HOUSE | CONTENT,
         description="What items are about: vectors of pictures and texts, generated texts; the house models.",
+    ),
+    *(
+        dg.define_asset_job(name, with_inputs(name) | REPORTS, description=f"{system.title}; the reports.")
+        for name, system in SYSTEMS.items()
     ),
     dg.define_asset_job("all_systems", dg.AssetSelection.all(), description="Everything, for one data set."),
     dg.define_asset_job(

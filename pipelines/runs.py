@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -22,9 +23,10 @@ from resources import profiles
 from weft.cells import check_key
 from weft.data.registry import DatasetSpec
 from weft.errors import RequestError
-from weft.evaluation.protocols import PROTOCOLS, protocol
+from weft.evaluation.protocols import PROTOCOLS, headline, protocol
 from weft.models.registry import MODELS
 from weft.models.settings import resolve
+from weft.systems.registry import FULL, SYSTEMS
 
 PARTITION_TAG = "dagster/partition"
 INVOCATION_TAG = "weft/invocation"
@@ -34,12 +36,12 @@ CONTENT = "content"
 
 @dataclass(frozen=True)
 class Request:
-    """What to make: the systems and cells of one data set. No protocol means its headline."""
+    """What to make: the systems and cells of one data set. No protocol means its headline, and those of its systems."""
 
     dataset: str
     systems: list[str]
     protocols: list[str] = field(default_factory=list)
-    variants: list[str] = field(default_factory=lambda: ["full"])
+    variants: list[str] = field(default_factory=lambda: [FULL])
     seeds: list[int] = field(default_factory=lambda: [0])
     profile: str = "offline"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -60,16 +62,46 @@ def request(
     Raises:
         RequestError: If a system, protocol, variant, seed, profile or setting is unknown or not allowed.
     """
-    for name in _listed(protocols):
-        protocol(name, spec.protocols.get(name))
-    if unknown := set(_listed(variants)) - {"full", "all"}:
-        raise RequestError(f"there is no variant {min(unknown)!r}", "the systems that exist come in one variant: full")
+    chosen = chosen_systems(systems, spec)
     profiles.load(profile)
     made = Request(
-        spec.name, chosen_systems(systems, spec), _listed(protocols), ["full"], _seeds(seeds), profile, settings
-    )
+        spec.name, chosen, _protocols(protocols, chosen, spec), _variants(variants, chosen), _seeds(seeds), profile,
+        settings,
+    )  # fmt: skip
     run_config(made)
     return made
+
+
+def _protocols(text: str, systems: list[str], spec: DatasetSpec) -> list[str]:
+    """The protocols named; where none is, the headlines of data set and systems, for all, so that they can be compared.
+
+    Empty where that is the headline of the data set alone.
+
+    Raises:
+        RequestError: If a protocol is unknown, or a system works under none of those named.
+    """
+    named = _listed(text)
+    kinds = {protocol(name, spec.protocols.get(name)).kind for name in named}
+    own = []
+    for system in (SYSTEMS[name] for name in systems if name in SYSTEMS):
+        if named and system.kind not in kinds and len(systems) == 1:
+            raise RequestError(f"{system.name} needs a {system.kind} protocol", f"--protocols {system.protocol}")
+        own.append(system.protocol if spec.has_times else system.untimed)
+    return named or (list(dict.fromkeys([headline(comes_split=spec.comes_split), *own])) if own else [])
+
+
+def _variants(text: str, systems: list[str]) -> list[str]:
+    """The variants named; ``all`` is every one of the systems.
+
+    Raises:
+        RequestError: If none of the systems has one of that name.
+    """
+    own = (SYSTEMS[name].variants for name in systems if name in SYSTEMS)
+    known = list(dict.fromkeys([FULL, *chain.from_iterable(own)]))
+    named = _listed(text) or [FULL]
+    if unknown := set(named) - {*known, "all"}:
+        raise RequestError(f"there is no variant {min(unknown)!r}", f"choose from all, {', '.join(known)}")
+    return known if "all" in named else list(dict.fromkeys(named))
 
 
 def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
@@ -78,8 +110,14 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
     Raises:
         RequestError: If a name is unknown or cannot work on this data set, or nothing is named.
     """
-    known = [*MODELS, *BOUNDS, CONTENT]
+    known = [*MODELS, *BOUNDS, CONTENT, *SYSTEMS]
     unfit: dict[str, str] = {}
+    if not spec.has_ratings:
+        unfit |= {
+            name: "needs ratings and this data set has none"
+            for name, system in SYSTEMS.items()
+            if system.kind == "pointwise"
+        }
     if spec.format != "storefront":
         unfit |= dict.fromkeys(BOUNDS, "needs planted truth and this data set has none")
     if not spec.has_times:
@@ -90,7 +128,7 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
         "baselines": [
             name for name in fitting if name in BOUNDS or (name in MODELS and MODELS[name].group == "baselines")
         ],
-        "papers": [],
+        "papers": [name for name in fitting if name in SYSTEMS],
     }
     chosen: list[str] = []
     for name in _listed(text):
@@ -144,9 +182,14 @@ def run_config(wanted: Request) -> dict[str, Any]:
 
 def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> tuple[bool, Seen]:
     """Runs the job ``all_systems`` for the request's assets, shown live. Returns whether it succeeded."""
-    selection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS
-    if CONTENT in wanted.systems and profiles.load(wanted.profile).needs_house:
+    papers = [name for name in wanted.systems if name in SYSTEMS]
+    selection: dg.AssetSelection = jobs.INGEST | jobs.of_systems(*wanted.systems) | jobs.REPORTS
+    if papers:
+        selection |= jobs.with_inputs(*papers)
+    if CONTENT in wanted.systems:
         selection |= jobs.HOUSE
+    if not profiles.load(wanted.profile).needs_house:
+        selection -= jobs.HOUSE
     fair = not wanted.protocols or any(PROTOCOLS[name].chooses for name in wanted.protocols)
     if fair and any(system in MODELS for system in wanted.systems):  # bounds serve nobody
         selection |= jobs.SERVING

@@ -19,6 +19,7 @@ from weft.data import registry
 from weft.errors import RequestError
 from weft.models.registry import MODELS
 from weft.reporting.labels import BOUNDS
+from weft.systems.registry import SYSTEMS
 
 
 class Format(StrEnum):
@@ -80,6 +81,10 @@ def systems() -> None:
             console.print(
                 f"  --set {name}.{setting}=…  {escape(field.description or '')}", highlight=False, soft_wrap=True
             )
+    for name, system in SYSTEMS.items():
+        console.print(f"[bold]{name}[/bold]  {escape(system.title)}", highlight=False)
+        for variant, what in system.variants.items():
+            console.print(f"  --variants {variant}  {escape(what)}", highlight=False, soft_wrap=True)
     for bound, title in BOUNDS.items():
         console.print(f"[bold]{bound}[/bold]  {title}", highlight=False)
 

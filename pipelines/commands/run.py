@@ -32,9 +32,11 @@ def run(
     mapping: Annotated[Path | None, typer.Option(help="YAML with the names of your columns (tabular).")] = None,
     images: Annotated[Path | None, typer.Option(help="Zip or folder of pictures.")] = None,
     image_map: Annotated[Path | None, typer.Option(help="TSV: item id, name of its picture.")] = None,
-    systems: Annotated[str, typer.Option(help="all, baselines, content, or names separated by commas.")] = "all",
-    protocols: Annotated[str, typer.Option(help="Names separated by commas; else the data set's headline.")] = "",
-    variants: Annotated[str, typer.Option(help="full, or names separated by commas.")] = "full",
+    systems: Annotated[
+        str, typer.Option(help="all, baselines, papers, content, or names separated by commas.")
+    ] = "all",
+    protocols: Annotated[str, typer.Option(help="Names separated by commas; else the headlines.")] = "",
+    variants: Annotated[str, typer.Option(help="full, all, or names separated by commas.")] = "full",
     seeds: Annotated[str, typer.Option(help="Whole numbers separated by commas.")] = "0",
     profile: Annotated[str, typer.Option(help=f"Which models: {', '.join(PROFILES)}.")] = "offline",
     setting: Annotated[list[str] | None, typer.Option("--set", help="path=value, as sasrec.width=128.")] = None,

@@ -78,6 +78,8 @@ def test_two_runs_at_once_lose_nothing_and_end_in_leaderboard_report_and_history
         (["run", "--dataset", "nonsense"], "there is no data set 'nonsense'"),
         (["run", "--protocols", "nonsense"], "there is no protocol 'nonsense'"),
         (["run", "--variants", "nonsense"], "there is no variant 'nonsense'"),
+        (["run", "--systems", "sasrec", "--variants", "without_image"], "there is no variant 'without_image'"),
+        (["run", "--systems", "cit_rec", "--protocols", "leave_one_out"], "cit_rec needs a pointwise protocol"),
         (["run", "--profile", "nonsense"], "there is no profile 'nonsense'"),
         (["run", "--seeds", "-1"], "--seeds '-1'"),
         (["run", "--set", "width"], "no path=value"),
