@@ -20,13 +20,20 @@ from resources.storage import ParquetStorage, Rebuild
 from weft.cells import Cell
 from weft.evaluation import leaderboard as board
 from weft.evaluation import tables
+from weft.evaluation.ablations import ablations_of
+from weft.evaluation.costs import costs_of
 from weft.evaluation.measuring import Catalogue
 from weft.evaluation.tables import Outcome
 from weft.models.registry import MODELS
+from weft.systems.registry import SYSTEMS
 
 MAKERS = [*(("baselines", bound) for bound in BOUNDS), *((entry.group, entry.name) for entry in MODELS.values())]
 OUTCOMES = [
-    dg.AssetKey([group, f"{name}_{outcome}"]) for group, name in MAKERS for outcome in ("rankings", "scored_pairs")
+    *(dg.AssetKey([group, f"{name}_{outcome}"]) for group, name in MAKERS for outcome in ("rankings", "scored_pairs")),
+    *(
+        dg.AssetKey([system.name, "scored_pairs" if system.kind == "pointwise" else "rankings"])
+        for system in SYSTEMS.values()
+    ),
 ]
 BASELINES = [entry.name for entry in MODELS.values() if entry.group == "baselines"]
 
@@ -75,8 +82,20 @@ def metrics(context: dg.AssetExecutionContext, io_manager: dg.ResourceParam[Parq
 
 @_report(key=["reports", "comparisons"], deps=OUTCOMES)
 def comparisons(context: dg.AssetExecutionContext, io_manager: dg.ResourceParam[ParquetStorage]) -> Rebuild:
-    """Differences of all pairs of systems on the same test queries, by paired bootstrap."""
+    """Differences of all pairs of systems and variants on the same test queries, by paired bootstrap."""
     return Rebuild(lambda: tables.comparisons_of(outcomes(io_manager.store, context.partition_key)))
+
+
+@_report(key=["reports", "ablations"], deps=OUTCOMES)
+def ablations(context: dg.AssetExecutionContext, io_manager: dg.ResourceParam[ParquetStorage]) -> Rebuild:
+    """What each variant of a system changes: full - variant, by paired bootstrap over users, pooled over seeds."""
+    return Rebuild(lambda: ablations_of(outcomes(io_manager.store, context.partition_key)))
+
+
+@_report(key=["reports", "cost"], deps=OUTCOMES)
+def cost(context: dg.AssetExecutionContext, io_manager: dg.ResourceParam[ParquetStorage]) -> Rebuild:
+    """Seconds of fitting and of scoring and parameters of every system, with and without a language model."""
+    return Rebuild(lambda: costs_of(outcomes(io_manager.store, context.partition_key)))
 
 
 @_report(key=["reports", "leaderboard"], deps=[metrics])

@@ -241,6 +241,19 @@ class AssessmentPrompts(dy.Schema):
     messages = MESSAGES
 
 
+class CitRecPrompts(dy.Schema):
+    """What CIT-Rec asks of each judged row; in place of every slot of the contents stands a vector."""
+
+    row = dy.Int64(primary_key=True, min=0)
+    split = dy.Enum(SPLITS)
+    user = dy.Int32(min=1)
+    item = dy.Int32(min=1)
+    label = dy.Bool()
+    prompt_version = dy.String()
+    messages = MESSAGES
+    slots = dy.List(dy.Int32(min=0))  # whose vector, slot by slot: 0 the user's state, else the item
+
+
 class Generated(dy.Schema):
     """What every generated row keeps: who wrote it, how, the raw answer, and what it cost.
 
@@ -318,6 +331,42 @@ def localized_intents(width: int) -> type[dy.Schema]:
     return type("LocalizedIntents", (dy.Schema,), columns)
 
 
+# ---- alignment and states: what an item and a user are to a language model ---------------------------------------
+
+
+class AlignmentQuality(dy.Schema):
+    """Figures of aligned pictures and texts, on the items that the heads learnt from and on those held out."""
+
+    split = dy.Enum(["train", "held_out"], primary_key=True)
+    metric = dy.String(primary_key=True)
+    value = dy.Float64()
+
+
+def aligned_items(columns: pl.Schema) -> type[dy.Schema]:
+    """Schema of the aligned vectors of each item, float32, with the widths that ``columns`` have."""
+    vectors = {
+        "image": dy.Array(dy.Float32(), shape=_width(columns, "image"), nullable=True),  # null without a picture
+        "text": dy.Array(dy.Float32(), shape=_width(columns, "text"), nullable=True),  # null without a text
+        "vector": dy.Array(dy.Float32(), shape=_width(columns, "vector")),
+    }
+    return type("AlignedItems", (dy.Schema,), {"item": dy.Int32(primary_key=True, min=1), **vectors})
+
+
+def user_states(columns: pl.Schema) -> type[dy.Schema]:
+    """Schema of the state before each labelled row that nobody was trained on, float32."""
+    keys = {
+        "row": dy.Int64(primary_key=True, min=0),
+        "split": dy.Enum(SPLITS),
+        "user": dy.Int32(min=1),
+        "vector": dy.Array(dy.Float32(), shape=_width(columns, "vector")),
+    }
+    return type("UserStates", (dy.Schema,), keys)
+
+
+def _width(columns: pl.Schema, name: str) -> int:
+    return getattr(columns.get(name), "size", None) or 1
+
+
 # ---- reports and serving ---------------------------------------------------------------------------------------
 
 
@@ -361,6 +410,45 @@ class Comparisons(dy.Schema):
     ci_high = dy.Float64()
     p = dy.Float64()
     n = dy.Int64(min=0)
+
+
+class Ablations(dy.Schema):
+    """What each variant of a system changes: full - variant on the same test queries, mean over the seeds of both."""
+
+    protocol = dy.String()
+    profile = dy.String()
+    system = dy.String()
+    variant = dy.String()
+    metric = dy.String()  # the headline metric of the protocol
+    k = dy.Int32(nullable=True, min=1)
+    slice = dy.String()
+    full = dy.Float64()  # of the whole system
+    value = dy.Float64()  # of the variant
+    delta = dy.Float64()
+    ci_low = dy.Float64()
+    ci_high = dy.Float64()
+    p = dy.Float64()
+    n = dy.Int64(min=0)
+    seeds = dy.Int32(min=1)
+
+
+class Costs(dy.Schema):
+    """What a fit and an answer of each system cost: means over seeds. Null is what its footer does not say."""
+
+    protocol = dy.String()
+    profile = dy.String()
+    system = dy.String()
+    variant = dy.String()
+    language_model = dy.Bool()  # whether one answers; a system that only reads its vectors is none
+    device = dy.String()
+    seconds_fit = dy.Float64(nullable=True)
+    parameters = dy.Float64(nullable=True)  # that the fit trained
+    queries = dy.Int64(min=0)  # scored: those of validation and test
+    users = dy.Int64(min=0)  # who they belong to; an anonymous query stands for itself
+    seconds_score = dy.Float64(nullable=True)
+    ms_per_query = dy.Float64(nullable=True)
+    ms_per_user = dy.Float64(nullable=True)
+    seeds = dy.Int32(min=1)
 
 
 class Leaderboard(dy.Schema):
@@ -444,6 +532,8 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "reports.metrics": Metrics,
     "reports.comparisons": Comparisons,
     "reports.leaderboard": Leaderboard,
+    "reports.ablations": Ablations,
+    "reports.cost": Costs,
     "reports.card": Card,
     "serving.recommendations": Recommendations,
     "*.*_history": TrainingHistory,
@@ -451,6 +541,13 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "*.*scored_pairs": ScoredPairs,
     "behaviour.sasrec": Weights,
     "baselines.*": Weights,
+    "cit_rec.prompts": CitRecPrompts,
+    "cit_rec.adapter": Weights,
+    "cit_rec.projections": Weights,
+    "behaviour.user_states_history": TrainingHistory,
+    "alignment.heads": Weights,
+    "alignment.quality": AlignmentQuality,
+    "alignment.aligned_items_history": TrainingHistory,
     "house.language_model": Weights,
     "house.language_model_history": TrainingHistory,
     "house.image_text_model": Weights,
@@ -470,4 +567,8 @@ def schema_of(asset: str, columns: pl.Schema | None = None) -> type[dy.Schema] |
         return embeddings(keys, width or 1)
     if asset == "content.localized_intents" and columns is not None:
         return localized_intents(getattr(columns["vector"], "size", None) or 1)
+    if asset == "alignment.aligned_items" and columns is not None:
+        return aligned_items(columns)
+    if asset == "behaviour.user_states" and columns is not None:
+        return user_states(columns)
     return next((schema for pattern, schema in SCHEMAS.items() if fnmatchcase(asset, pattern)), None)

@@ -8,12 +8,13 @@ import polars as pl
 from assets import reports
 from assets.partitions import DATASETS
 from resources.storage import ParquetStorage
+from tests.evaluation.test_ablations import judged, scores
 from tests.evaluation.test_tables import FIRST, LAST, SECOND, outcome
 from weft.cells import Cell
 from weft.evaluation.tables import Outcome
 
 SHOP = Cell("shop")
-ASSETS = [reports.metrics, reports.comparisons, reports.leaderboard]
+ASSETS = [reports.metrics, reports.comparisons, reports.leaderboard, reports.ablations, reports.cost]
 
 
 def _storage(tmp_path: Path) -> ParquetStorage:
@@ -98,7 +99,34 @@ def test_reports_come_after_the_outcomes_of_every_registered_model() -> None:
     assert dg.AssetKey(["baselines", "oracle_rankings"]) in upstream
     assert dg.AssetKey(["behaviour", "sasrec_scored_pairs"]) in upstream
     assert dg.AssetKey(["baselines", "ceiling_rankings"]) in upstream
-    assert len(upstream) == 2 * (len(reports.MODELS) + 2)
+    assert dg.AssetKey(["cit_rec", "scored_pairs"]) in upstream
+    assert len(upstream) == 2 * (len(reports.MODELS) + 2) + len(reports.SYSTEMS)
+    for report in (reports.comparisons, reports.ablations, reports.cost):
+        assert set(report.asset_deps[report.key]) == upstream
+
+
+def test_variants_of_a_system_stand_in_every_report_under_their_protocol(tmp_path) -> None:
+    storage = _storage(tmp_path)
+    for variant, strength, seed in (("full", 1.0, 0), ("without_image", 0.3, 0), ("full", 1.1, 1)):
+        _keep(storage, "cit_rec.scored_pairs", judged(variant, scores(seed, strength), seed, seconds_score="1.5"))
+    popular = judged("full", scores(5, 0.1), system="popularity")
+    _keep(storage, "baselines.popularity_scored_pairs", popular)
+    _report(storage)
+    board = storage.store.read("reports.leaderboard", SHOP)
+    shown = board.select("system", "variant", "protocol", "metric", "seeds").rows()
+    assert shown[0] == ("cit_rec", "full", "pointwise_time", "auc", 2)
+    assert set(shown[1:]) == {
+        ("cit_rec", "without_image", "pointwise_time", "auc", 1), ("popularity", "full", "pointwise_time", "auc", 1),
+    }  # fmt: skip
+    assert board["ci_low"].null_count() == 0
+    compared = storage.store.read("reports.comparisons", SHOP).filter(slice="all", metric="auc", a="cit_rec")
+    assert ("full", "cit_rec", "without_image") in compared.select("variant_a", "b", "variant_b").rows()
+    ablations = storage.store.read("reports.ablations", SHOP).filter(slice="all")
+    assert ablations.select("system", "variant", "seeds").rows() == [("cit_rec", "without_image", 1)]
+    cost = storage.store.read("reports.cost", SHOP)
+    assert cost.select("system", "variant").rows() == [
+        ("cit_rec", "full"), ("cit_rec", "without_image"), ("popularity", "full"),
+    ]  # fmt: skip
 
 
 def _rest(cell: Cell) -> tuple:

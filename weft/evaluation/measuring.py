@@ -5,7 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,20 @@ class Measured:
     samples: Floats
     n: NDArray[np.int64]
     ties: dict[str, float]
+
+
+def mean_over_seeds(measured: Sequence[Measured]) -> Measured:
+    """The mean of several fits of one system on the same questions.
+
+    The same users are drawn for all of them, so that the spread is that of users, not of seeds.
+
+    Args:
+        measured: One per seed, of the same questions in the same order.
+    """
+    first = measured[0]
+    value, samples = (np.mean([getattr(each, name) for each in measured], axis=0) for name in ("value", "samples"))
+    ties = {part: float(np.mean([each.ties[part] for each in measured])) for part in first.ties}
+    return Measured(first.columns, value, samples, first.n, ties)
 
 
 def measure(frame: pl.DataFrame, catalogue: Catalogue | None = None) -> Measured:

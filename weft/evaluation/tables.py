@@ -57,7 +57,7 @@ def metrics_of(outcome: Outcome, catalogue: Catalogue | None = None) -> pl.DataF
         catalogue: Adds coverage and popularity of what is recommended; None leaves them out.
     """
     rows: list[dict[str, Any]] = []
-    for split, frame in _splits(outcome.frame):
+    for split, frame in splits_of(outcome):
         measured = measure(frame, catalogue)
         low, high = interval(measured.samples)
         for place, (part, metric, k) in enumerate(measured.columns):
@@ -74,7 +74,7 @@ def metrics_of(outcome: Outcome, catalogue: Catalogue | None = None) -> pl.DataF
         "config_digest": outcome.attributes["config_digest"],
         "device": outcome.attributes["device"],
     }
-    return _table(Metrics, [{**identity, **row} for row in rows])
+    return table_of(Metrics, [{**identity, **row} for row in rows])
 
 
 def merge_metrics(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -86,12 +86,13 @@ def merge_metrics(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 def comparisons_of(outcomes: Iterable[Outcome]) -> pl.DataFrame:
     """Paired differences of all pairs of systems that answered the same test questions with the same seed."""
     groups: dict[tuple, list[tuple[Outcome, Measured]]] = {}
-    for outcome in sorted(outcomes, key=_name):
-        frame = dict(_splits(outcome.frame)).get("test")
+    for outcome in sorted(outcomes, key=in_order):
+        frame = dict(splits_of(outcome)).get("test")
         if frame is not None:
-            groups.setdefault(_comparable(outcome, frame), []).append((outcome, measure(frame)))
+            same = (*questions(outcome, frame), outcome.cell.seed)
+            groups.setdefault(same, []).append((outcome, measure(frame)))
     rows = [row for group in groups.values() for a, b in combinations(group, 2) for row in _compare(a, b)]
-    return _table(Comparisons, rows).sort(
+    return table_of(Comparisons, rows).sort(
         "protocol", "profile", "seed", "a", "variant_a", "b", "variant_b", "slice", "metric", "k"
     )
 
@@ -111,32 +112,34 @@ def _compare(a: tuple[Outcome, Measured], b: tuple[Outcome, Measured]) -> Iterat
             "metric": metric,
             "k": k,
             "slice": part,
-            "delta": _rounded(difference.delta[place]),
-            "ci_low": _rounded(difference.low[place]),
-            "ci_high": _rounded(difference.high[place]),
-            "p": _rounded(difference.p[place]),
+            "delta": rounded(difference.delta[place]),
+            "ci_low": rounded(difference.low[place]),
+            "ci_high": rounded(difference.high[place]),
+            "p": rounded(difference.p[place]),
             "n": int(of_left.n[place]),
         }
 
 
-def _splits(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+def splits_of(outcome: Outcome) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The splits that an outcome has rows of, each in the order of its questions."""
     for split in SPLITS[:3]:
-        rows = frame.filter(pl.col("split") == split)
+        rows = outcome.frame.filter(pl.col("split") == split)
         if len(rows):
-            yield split, rows
+            yield split, rows.sort("row" if outcome.pointwise else "query")
 
 
-def _comparable(outcome: Outcome, frame: pl.DataFrame) -> tuple:
-    """Equal for outcomes whose differences mean something: same rules, same questions in the same order, same seed."""
+def questions(outcome: Outcome, frame: pl.DataFrame) -> tuple:
+    """Equal for outcomes whose differences mean something: same rules, same profile, same questions in ``frame``."""
     asked = frame.select(["row", "item", "label"] if outcome.pointwise else ["query", "user", "target"])
     digest = hashlib.sha256()
     for column in asked.iter_columns():
         digest.update(column.to_numpy().tobytes())
     cell = outcome.cell
-    return cell.protocol, outcome.attributes["protocol_digest"], cell.profile, cell.seed, digest.hexdigest()
+    return cell.protocol, outcome.attributes["protocol_digest"], cell.profile, digest.hexdigest()
 
 
-def _name(outcome: Outcome) -> tuple:
+def in_order(outcome: Outcome) -> tuple:
+    """Sorts outcomes by system and cell."""
     return (outcome.system, *outcome.cell.parts())
 
 
@@ -147,7 +150,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
 def _row(
     split: str, part: str, metric: str, k: int | None, figures: tuple, n: int, ties: float | None
 ) -> dict[str, Any]:
-    value, low, high = map(_rounded, figures)
+    value, low, high = map(rounded, figures)
     return {
         "split": split,
         "slice": part,
@@ -157,16 +160,18 @@ def _row(
         "ci_low": low,
         "ci_high": high,
         "n": n,
-        "tie_share": _rounded(ties),
+        "tie_share": rounded(ties),
     }
 
 
-def _table(schema: type[dy.Schema], rows: list[dict[str, Any]]) -> pl.DataFrame:
+def table_of(schema: type[dy.Schema], rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as a table of ``schema``, which may be empty."""
     columns = list(schema.columns())
     if not rows:
         return schema.create_empty()
     return schema.cast(pl.DataFrame(rows, infer_schema_length=None).select(columns))
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """A figure as it is stored; None for one that is not defined."""
     return None if value is None or np.isnan(value) else round(float(value), _DIGITS)
