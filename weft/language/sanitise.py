@@ -17,6 +17,7 @@ _BRACKETS = str.maketrans("<\uff1c\u27e8\u3008>\uff1e\u27e9\u3009[\uff3b]\uff3d"
 _QUOTES = str.maketrans(dict.fromkeys('"“”„‟«»\uff02`', "'"))
 # Shown as nothing, although Unicode counts them as letters or marks.
 _BLANK = set("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0")
+_BLANK.add("\ufffc")  # where a vector takes a token's place (``SLOT``): a text must not ask for one
 _BLANK |= {chr(point) for point in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))}  # variation selectors
 
 _READ = 8

@@ -155,6 +155,34 @@ class Protocol(BaseModel):
             among=None if negatives is None else _among(negatives, queries),
         )
 
+    def judged(self, splits: pl.DataFrame, split: str, last: int) -> pl.DataFrame:
+        """The judged rows of one part of a pointwise protocol, and what is labelled before each: liked or not.
+
+        What is visible is what the histories of ``events`` and ``task`` show (window, strict time, parts); those keep
+        of it what was liked.
+
+        Args:
+            splits: Schema ``Splits``.
+            split: ``train``, whose rows are all judged, or ``validation`` or ``test``.
+            last: Most rows before, the newest.
+
+        Returns:
+            ``row``, ``user``, ``item``, ``label`` and ``before``, source rows in order, the newest last.
+        """
+        visible = up_to(splits, split)
+        wanted = visible["split"] == split
+        asked = np.flatnonzero((wanted if split == "train" else wanted & visible["target"]).to_numpy())
+        _, first, lengths = self._histories(visible, asked, np.arange(len(visible)))
+        kept = np.minimum(lengths, last)
+        ends = np.cumsum(kept)
+        source = np.repeat(first + lengths - ends, kept) + np.arange(ends[-1] if len(ends) else 0)
+        index = np.repeat(np.arange(len(asked)), kept)
+        rows = pl.DataFrame({"index": index, "before": visible["row"].to_numpy()[source]})
+        before = rows.group_by("index", maintain_order=True).agg("before")
+        table = visible[asked].select("row", "user", "item", "label").with_row_index("index").cast({"index": pl.Int64})
+        listed = pl.col("before").fill_null(pl.lit([], dtype=pl.List(pl.Int64)))
+        return table.join(before, on="index", how="left", maintain_order="left").drop("index").with_columns(listed)
+
     def _queries(self, visible: pl.DataFrame, asked: NDArray[np.int64]) -> Queries:
         """What is known before the rows ``asked`` of ``visible``."""
         shown, first, lengths = self._histories(visible, asked)
@@ -171,14 +199,16 @@ class Protocol(BaseModel):
         )
 
     def _histories(
-        self, visible: pl.DataFrame, asked: NDArray[np.int64]
+        self, visible: pl.DataFrame, asked: NDArray[np.int64], shown: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """The rows of ``visible`` that histories show, and the history of each row ``asked``: its first, its length.
 
-        One rule for the queries of a task and for the labelled rows of training.
+        One rule for the queries of a task and for the labelled rows of training. Without ``shown`` histories show all
+        rows, in pointwise protocols the positive ones.
         """
         group = visible[self.grouped_by].to_numpy()
-        shown = np.arange(len(visible)) if self.kind == "ranking" else np.flatnonzero(visible["label"].to_numpy())
+        if shown is None:
+            shown = np.arange(len(visible)) if self.kind == "ranking" else np.flatnonzero(visible["label"].to_numpy())
         begin = np.searchsorted(group, group[asked])
         if self.window is not None:
             begin = np.maximum(begin, asked - self.window)

@@ -1,8 +1,8 @@
 """Prompt templates, one text file per family and version, and how they are filled.
 
 A file is the text of one user message with named places such as ``{title}``; above a line ``---`` it may say how a list
-of items is written (``each``, ``between``) and how a view is worded (``views``). A profile names the version; no code
-branches on it. A new version is a new file.
+of items is written (``each``, ``between``), how a view is worded (``views``), and from which texts the variants of a
+system choose (``parts``). A profile names the version; no code branches on it. A new version is a new file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ PLACES = {
     "enrichment": {"title", "dated", "domain", "description"},
     "intent": {"items", "view"},
     "assessment": {"history", "target", "target_dated"},
+    "cit_rec": {"user", "liked", "disliked", "target", "closing"},
 }
 """What a template of each family may name."""
 
@@ -46,6 +47,7 @@ class Template(BaseModel):
     each: str = Field("{title}", description="One item of a list; {number} counts from 1.")
     between: str = Field("; ", description="What stands between two items of a list.")
     views: dict[str, str] = Field({}, description="Words for each view of a session.")
+    parts: dict[str, str] = Field({}, description="Texts that a variant of a system puts into a place, or leaves out.")
 
     @property
     def stamp(self) -> str:
@@ -55,6 +57,10 @@ class Template(BaseModel):
     def message(self, **words: str) -> list[Message]:
         """The one user message. ``words`` are put in as they are: a word that looks like a place stays a word."""
         return [{"role": "user", "content": _filled(self.text, words)}]
+
+    def part(self, name: str, **words: str) -> str:
+        """One of the texts that a variant chooses."""
+        return _filled(self.parts[name], words)
 
     def listed(self, items: Sequence[Words]) -> str:
         """A list of items in the template's way."""
