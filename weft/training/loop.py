@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import polars as pl
 import torch
@@ -38,14 +38,21 @@ class Validation:
     enough: float = math.inf
 
 
+Batch: TypeAlias = tuple[tuple[Tensor, ...], int]
+"""What the module's ``forward`` takes, and the number of its targets."""
+
+
 class Batches(Protocol):
-    """The data of a fit. Each batch is what the module's ``forward`` takes, and the number of its targets."""
+    """The data of a fit."""
 
     def __len__(self) -> int:
         """Batches per epoch."""
 
-    def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, ...], int]]:
-        """The batches of one epoch, equal for an equal number."""
+    def epoch(self, number: int) -> Iterator[Batch | list[Batch]]:
+        """The batches of one epoch, equal for an equal number.
+
+        A list is one batch in parts: one optimiser step along the gradient of the whole, in the memory of one part.
+        """
 
 
 def open_fabric(runtime: Runtime) -> Fabric:
@@ -146,17 +153,20 @@ def _train_epoch(
     model.train()
     steps = len(batches)
     total, targets, rate = torch.zeros((), dtype=torch.float64, device=fabric.device), 0, 0.0
-    for number, (batch, count) in enumerate(batches.epoch(epoch)):
+    for number, batch in enumerate(batches.epoch(epoch)):
         rate = settings.learning_rate * _schedule(epoch * steps + number, settings.epochs * steps, settings)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        loss = model(*(part.to(fabric.device, non_blocking=True) for part in batch))
-        fabric.backward(loss)
+        parts = batch if isinstance(batch, list) else [batch]
+        count = sum(part_count for _, part_count in parts)
+        for part, part_count in parts:
+            loss = model(*(tensor.to(fabric.device, non_blocking=True) for tensor in part))
+            fabric.backward(loss * (part_count / count))
+            total += loss.detach().double() * part_count
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if average is not None:
             average.update_parameters(model)
-        total += loss.detach().double() * count
         targets += count
         advance(1 / steps)
     mean = (total / max(targets, 1)).item()
