@@ -1,6 +1,7 @@
 """Gathers what stands in storage about one data set for the terminal's leaderboard and the HTML page."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,18 +9,25 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from assets.fitting import is_current
 from pipelines.instance import local_folder
 from resources.artifacts import ArtifactStore
 from weft.cells import Cell
 from weft.data.card import DATA
+from weft.data.images import shrink
 from weft.errors import MissingArtifactError
 from weft.evaluation.metrics import mid_ranks
-from weft.reporting.page import ReportData, Tile, UserCard, render
+from weft.reporting.case import Case, Judged, case_of
+from weft.reporting.labels import protocol_label
+from weft.reporting.page import CaseCard, ReportData, Tile, UserCard, render
 from weft.reporting.tables import leaderboard_tables
+from weft.systems.registry import FULL, SYSTEMS
 
 _USERS = 6
 _HISTORY = 8
 _RECOMMENDED = 8
+_SIDE = 160
+"""Shorter side of a picture on the page in pixels: a page of a hundred of them stays under 2 MB."""
 
 
 def show(base: str, dataset: str, console: Console) -> None:
@@ -55,14 +63,23 @@ def gather(store: ArtifactStore, dataset: str) -> ReportData:
         leaderboard=store.read("reports.leaderboard", cell),
         metrics=store.read("reports.metrics", cell),
         comparisons=store.read("reports.comparisons", cell),
+        ablations=_report(store, "ablations", cell),
+        costs=_report(store, "cost", cell),
         histories=_histories(store, dataset),
         statistics=statistics,
         splits=splits,
         users=_cards(store, cell, events, items),
+        case=_case(store, cell, items),
         ranks=_ranks(store, dataset),
         events_per_user=events.group_by("user").len()["len"].to_numpy(),
         events_per_item=np.bincount(events["item"].to_numpy(), minlength=len(items) + 1)[1:],
     )
+
+
+def _report(store: ArtifactStore, name: str, cell: Cell) -> pl.DataFrame:
+    """A report that a storage of an earlier version may not have yet."""
+    asset = f"reports.{name}"
+    return store.read(asset, cell) if store.exists(asset, cell) else pl.DataFrame()
 
 
 def _histories(store: ArtifactStore, dataset: str) -> dict[str, pl.DataFrame]:
@@ -124,6 +141,43 @@ def _cards(store: ArtifactStore, cell: Cell, events: pl.DataFrame, items: pl.Dat
     return cards
 
 
+def _case(store: ArtifactStore, cell: Cell, items: pl.DataFrame) -> CaseCard | None:
+    """A case of the first system that judges pairs: its whole variant, under its first protocol and seed."""
+    for system in SYSTEMS.values():
+        for leaf in store.leaves(f"{system.name}.scored_pairs", dataset=cell.dataset, variant=FULL):
+            splits = leaf.cell.of_protocol()
+            if not store.exists("interactions.splits", splits):
+                continue
+            if not is_current(store, leaf.cell, store.footer(leaf.asset, leaf.cell)):
+                continue
+            case = case_of(store.read(leaf.asset, leaf.cell), store.read("interactions.splits", splits))
+            if case is not None:
+                return _case_card(store, leaf.cell, items, system.name, case)
+    return None
+
+
+def _case_card(store: ArtifactStore, cell: Cell, items: pl.DataFrame, system: str, case: Case) -> CaseCard:
+    users = store.scan("interactions.users", cell.of_dataset()).filter(pl.col("user") == case.user).collect()
+    tiles = _Tiles(store, cell.of_dataset(), items)
+    return CaseCard(
+        user_id=users["user_id"][0],
+        system=system,
+        protocol=protocol_label(str(cell.protocol)),
+        judged=case.judged,
+        liked=[tiles.of(item) for item in case.liked],
+        disliked=[tiles.of(item) for item in case.disliked],
+        recommended=[_judged(tiles, each) for each in case.recommended],
+        refused=[_judged(tiles, each) for each in case.refused],
+    )
+
+
+def _judged(tiles: "_Tiles", judged: Judged) -> Tile:
+    """The score is a logit (CIT-Rec eq. 7): shown as the probability of a yes."""
+    yes = 1 / (1 + np.exp(-judged.score))
+    said = "liked it" if judged.liked else "did not like it"
+    return replace(tiles.of(judged.item), note=f"yes {yes:.0%} · {said}")
+
+
 class _Tiles:
     """Items as a reader sees them, with their picture where there is one."""
 
@@ -144,4 +198,5 @@ class _Tiles:
         found = (
             self._store.scan("interactions.images", self._cell).filter(pl.col("item") == item).select("jpeg").collect()
         )
-        return found["jpeg"][0] if len(found) else None
+        small = shrink(found["jpeg"][0], _SIDE) if len(found) else "missing_image"
+        return None if isinstance(small, str) else small[2]

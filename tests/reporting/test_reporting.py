@@ -15,9 +15,9 @@ from rich.console import Console
 
 from weft.reporting import plots
 from weft.reporting.labels import metric_label, number
-from weft.reporting.page import ReportData, Tile, UserCard, render
+from weft.reporting.page import CaseCard, ReportData, Tile, UserCard, render
 from weft.reporting.tables import leaderboard_tables
-from weft.schemas import Comparisons, Leaderboard, Metrics, TrainingHistory
+from weft.schemas import Ablations, Comparisons, Costs, Leaderboard, Metrics, TrainingHistory
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}'
 
@@ -68,6 +68,26 @@ HISTORY = table(
         for k in range(1, 5)
     ],
 )
+
+
+def ablation(variant: str, delta: float, **rest) -> dict:
+    return {
+        "protocol": "pointwise_time", "profile": "offline", "system": "cit_rec", "variant": variant, "metric": "auc",
+        "slice": "all", "full": 0.7, "value": 0.7 - delta, "delta": delta, "ci_low": delta - 0.01,
+        "ci_high": delta + 0.01, "p": 0.002, "n": 900, "seeds": 3,
+    } | rest  # fmt: skip
+
+
+def cost(system: str, variant: str = "full", **rest) -> dict:
+    return {
+        "protocol": "pointwise_time", "profile": "offline", "system": system, "variant": variant, "device": "cpu",
+        "language_model": False, "queries": 2000,
+    } | rest  # fmt: skip
+
+
+def case(title: str = "Dune", picture: bytes | None = None) -> CaseCard:
+    tile = Tile(title, "yes 73% · liked it", jpeg=picture)
+    return CaseCard(title, "cit_rec", "pointwise_time", 12, [tile], [], [tile], [Tile(title, title)])
 
 
 def jpeg() -> bytes:
@@ -145,6 +165,12 @@ def test_hostile_names_and_titles_stay_text_everywhere() -> None:
         statistics={HOSTILE: HOSTILE},
         users=[UserCard(HOSTILE, [Tile(HOSTILE, HOSTILE, HOSTILE, jpeg())], [Tile(HOSTILE, HOSTILE)], HOSTILE)],
         ranks={HOSTILE: np.array([1, 2])},
+        ablations=table(
+            Ablations,
+            [ablation(HOSTILE, 0.1, system=HOSTILE, protocol=HOSTILE, slice=part) for part in ("all", HOSTILE)],
+        ),
+        costs=table(Costs, [cost(HOSTILE, HOSTILE, protocol=HOSTILE, device=HOSTILE)]),
+        case=case(HOSTILE),
     )
     page = Page(html)
     assert page.open == []
@@ -187,6 +213,57 @@ def test_comparisons_say_in_words_what_the_interval_shows() -> None:
     assert "[-0.0050, 0.0150] 0.400 no difference shown" in text
     assert "cold" not in text
     assert "other" not in text
+
+
+def words(html: str, after: str, before: str) -> str:
+    """What a reader reads between two headings."""
+    text = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
+    return text[text.index(after) : text.index(before, text.index(after))]
+
+
+def test_each_variant_is_shown_with_what_it_leaves_out_and_what_that_is_worth() -> None:
+    rows = [
+        ablation("without_user", -0.03),
+        ablation("without_image", 0.05),
+        ablation("without_image", 0.09, slice="cold"),
+        ablation("text_only", 0.001),
+    ]
+    html = report(ablations=table(Ablations, rows))
+    assert Page(html).open == []
+    text = words(html, "What each part is worth", "Where the true item")
+    assert "AUC of the whole cit_rec minus that of each variant, under pointwise_time" in text
+    shown = [
+        "0.7000 0.6500 0.0500 [0.0400, 0.0600] 0.002 the whole system is better 0.0900 [0.0800, 0.1000] 3 900",
+        "0.0010 [-0.0090, 0.0110] 0.002 no difference shown - 3 900",
+        "-0.0300 [-0.0400, -0.0200] 0.002 without_user is better - 3 900",
+    ]
+    assert all(part in text for part in shown)
+    assert [text.index(part) for part in shown] == sorted(text.index(part) for part in shown)
+
+
+def test_costs_tell_language_models_from_the_rest_and_say_what_is_counted() -> None:
+    rows = [
+        cost("cit_rec", language_model=True, seconds_fit=80.0, parameters=12_000, seconds_score=5.0, ms_per_query=2.5,
+             ms_per_user=50.0),
+        cost("cit_rec", "plain_network", ms_per_query=0.01),
+        cost("popularity"),
+    ]  # fmt: skip
+    text = words(report(costs=table(Costs, rows)), "What it costs", "Where the true item")
+    assert "Reading the splits and loading the model are not counted" in text
+    assert "cit_rec pointwise_time yes cpu 80.0 12,000 5.0000 2.5000 50.0 2,000" in text
+    assert "popularity pointwise_time no cpu - - - - - 2,000" in text
+    assert text.index("cit_rec · plain_network") < text.index("cit_rec pointwise_time yes")
+
+
+def test_a_case_shows_the_history_of_both_kinds_and_the_judged_items_with_what_was_said() -> None:
+    html = report(case=case(picture=jpeg()), users=[])
+    page = Page(html)
+    assert page.open == []
+    assert [image["alt"] for image in page.images] == ["Cover of Dune"] * 2
+    text = words(html, "A case", "Where the true item")
+    assert "user Dune, judged by cit_rec" in text
+    assert "the one with the most of them (12)" in text
+    assert re.search("Liked before D?.*Disliked before None. Recommended .*yes 73% · liked it.*Not recommended", text)
 
 
 def test_slices_of_the_headline_metric_are_averaged_over_seeds() -> None:

@@ -37,8 +37,8 @@ def costs_of(outcomes: Iterable[Outcome]) -> pl.DataFrame:
 
 def _cost(outcome: Outcome) -> dict[str, Any]:
     cell, told = outcome.cell, outcome.attributes
-    unit = pl.when(pl.col("user") > 0).then(pl.col("user").cast(pl.Int64))
-    unit = unit.otherwise(-1 - pl.col("row" if outcome.pointwise else "query"))
+    user, query = pl.col("user").cast(pl.Int64), pl.col("row" if outcome.pointwise else "query")
+    unit = pl.when(user > 0).then(user).otherwise(-1 - query)
     queries, users = len(outcome.frame), outcome.frame.select(unit.n_unique()).item()
     seconds = _figure(told, "seconds_score")
     return {

@@ -8,6 +8,7 @@ import polars as pl
 
 from weft.evaluation.protocols import PROTOCOLS
 from weft.models.registry import MODELS
+from weft.systems.registry import FULL, SYSTEMS
 
 BOUNDS = {
     "oracle": "The planted truth of a simulated data set: what nobody can beat",
@@ -41,9 +42,21 @@ def metric_label(metric: str, k: int | None = None) -> str:
     return _METRICS.get(name, name.capitalize()) + (f"@{cut}" if cut else "")
 
 
-def system_title(system: str) -> str:
-    """What a system is, in one line; empty for a system that is not registered."""
+def system_title(system: str, variant: str = FULL) -> str:
+    """What a system, or a variant of it, is, in one line; empty for one that is not registered."""
+    if system in SYSTEMS:
+        return SYSTEMS[system].title if variant == FULL else variant_about(system, variant)
     return MODELS[system].title if system in MODELS else BOUNDS.get(system, "")
+
+
+def variant_about(system: str, variant: str) -> str:
+    """What a variant leaves out or replaces; empty for one that is not registered."""
+    return SYSTEMS[system].variants.get(variant, "") if system in SYSTEMS else ""
+
+
+def chance(p: float) -> str:
+    """A p value to three places."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def number(value: object) -> str:
@@ -61,9 +74,10 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
-def row_name(row: dict, leaderboard: pl.DataFrame) -> str:
-    """The system, with variant and profile where the leaderboard has more than one of them."""
-    extras = [row[column] for column in ("variant", "profile") if leaderboard[column].n_unique() > 1]
+def row_name(row: dict, table: pl.DataFrame) -> str:
+    """The system, with its variant unless that is the whole system, and the profile where ``table`` has several."""
+    extras = [row["variant"]] if row["variant"] != FULL else []
+    extras += [row["profile"]] if table["profile"].n_unique() > 1 else []
     return " · ".join([row["system"], *extras])
 
 

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from weft.reporting import labels, plots
+from weft.reporting.systems import ablations, costs
 
 MOST_COMPARISONS = 40
 
@@ -52,6 +53,23 @@ class UserCard:
 
 
 @dataclass(frozen=True)
+class CaseCard:
+    """One test user as a case: history, and what a system made of what they judged next (best and worst first).
+
+    The note of a judged tile tells the score and what the user really said.
+    """
+
+    user_id: str
+    system: str
+    protocol: str
+    judged: int
+    liked: list[Tile]
+    disliked: list[Tile]
+    recommended: list[Tile]
+    refused: list[Tile]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything the page shows. Empty tables and mappings leave their section out.
 
@@ -68,6 +86,9 @@ class ReportData:
         ranks: System to mid-ranks of the test targets.
         events_per_user: Number of events of each user.
         events_per_item: Number of events of each item.
+        ablations: Schema ``Ablations``.
+        costs: Schema ``Costs``.
+        case: One user of a system that judges pairs.
     """
 
     dataset: str
@@ -82,6 +103,9 @@ class ReportData:
     ranks: Mapping[str, NDArray] = field(default_factory=dict)
     events_per_user: NDArray | None = None
     events_per_item: NDArray | None = None
+    ablations: pl.DataFrame = field(default_factory=pl.DataFrame)
+    costs: pl.DataFrame = field(default_factory=pl.DataFrame)
+    case: CaseCard | None = None
 
 
 def render(data: ReportData) -> str:
@@ -97,6 +121,8 @@ def render(data: ReportData) -> str:
                 for system, history in data.histories.items() if len(history)},
         ranks=_figure(plots.rank_histogram(data.ranks), "Histogram of the true item's rank") if data.ranks else None,
         shapes=_shapes(data),
+        ablations=ablations(data.ablations),
+        costs=costs(data.costs),
     )  # fmt: skip
 
 
@@ -130,7 +156,7 @@ def _board(board: pl.DataFrame) -> dict:
         row
         | {
             "name": labels.row_name(row, board),
-            "title": labels.system_title(row["system"]),
+            "title": labels.system_title(row["system"], row["variant"]),
             "interval": labels.interval(row["ci_low"], row["ci_high"]),
             "bound": row["system"] in labels.BOUNDS,
         }
@@ -155,7 +181,7 @@ def _comparisons(data: ReportData) -> dict:
             "b": _side(row, "b"),
             "metric": labels.metric_label(row["metric"], row["k"]),
             "interval": labels.interval(row["ci_low"], row["ci_high"]),
-            "p": "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
+            "p": labels.chance(row["p"]),
             "verdict": _verdict(row),
         }
         for row in _headline(data, data.comparisons)
