@@ -14,6 +14,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from PIL import Image
 
 from weft.reporting.labels import BOUNDS, metric_label, number, row_name
 
@@ -28,9 +29,10 @@ def to_svg(chart: alt.TopLevelMixin) -> str:
 
 
 def to_png(chart: alt.TopLevelMixin) -> bytes:
-    """The chart as PNG on white, at twice the size."""
-    data = BytesIO()
-    _inked(chart, "#333333").properties(background="white").save(data, format="png", scale_factor=2)
+    """The chart as PNG on white, at twice the size. A palette of 64 colours makes it a tenth of what is drawn."""
+    drawn, data = BytesIO(), BytesIO()
+    _inked(chart, "#333333").properties(background="white").save(drawn, format="png", scale_factor=2)
+    Image.open(drawn).convert("RGB").quantize(64).save(data, format="png", optimize=True)
     return data.getvalue()
 
 
