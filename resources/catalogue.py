@@ -42,6 +42,8 @@ _TYPES = {pl.Int64: "BIGINT", pl.Int32: "INTEGER", pl.Float64: "DOUBLE", pl.Floa
 _VECTORS = {
     "behaviour.item_embeddings": ["item"],
     "behaviour.user_embeddings": ["user"],
+    "behaviour.user_states": ["row"],
+    "alignment.aligned_items": ["item"],
     "content.image_embeddings": ["item"],
     "content.text_embeddings": ["item", "of"],
     "content.llm_embeddings": ["item", "of"],
@@ -222,6 +224,8 @@ _COORDINATES = {
     "content.*intent*": ("dataset", "profile", "protocol"),
     "content.*assessment*": ("dataset", "profile", "protocol"),
     "content.*": ("dataset", "profile"),
+    "alignment.*": ("dataset", "profile", "seed"),
+    "behaviour.user_states*": ("dataset", "profile", "protocol", "seed"),
     "interactions.*": ("dataset",),
     "house.*": ("dataset",),
     "reports.*": ("dataset",),

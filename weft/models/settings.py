@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -108,9 +108,12 @@ def _tuned(dataset: str) -> dict[str, dict[str, Any]]:
     return (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
 
 
+_Kind = TypeVar("_Kind", bound=ModelSettings)
+
+
 def resolve(
-    settings: type[ModelSettings], model: str, dataset: str, overrides: dict[str, Any], protocol: str | None = None
-) -> ModelSettings:
+    settings: type[_Kind], model: str, dataset: str, overrides: dict[str, Any], protocol: str | None = None
+) -> _Kind:
     """The settings of ``model`` on ``dataset``: defaults, then what was tuned, then ``overrides``.
 
     Tuned for a ranking protocol is the data set's own section, then that of the protocol. Under a pointwise protocol
