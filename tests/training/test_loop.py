@@ -97,6 +97,32 @@ def test_a_resumed_fit_counts_its_own_epochs_alone_so_that_the_time_left_is_true
     assert opened == [("training", 2), ("training on from epoch 2", 4)]
 
 
+def test_a_batch_in_parts_is_one_step_along_the_gradient_of_the_whole() -> None:
+    class Exact(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slope = nn.Parameter(torch.zeros(1, 1))
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return ((x @ self.slope - y) ** 2).mean()
+
+    class Parted:
+        def __len__(self) -> int:
+            return 1
+
+        def epoch(self, number: int):
+            x = torch.tensor([[1.0], [2.0], [5.0], [0.5], [3.0]])  # the mean of the squares is 7.85
+            yield [((part, 2 * part), len(part)) for part in x.split([1, 4])]
+
+    module, gradients = Exact(), []
+    module.slope.register_post_accumulate_grad_hook(lambda slope: gradients.append(slope.grad.item()))
+    history = _fit(module, points=Parted(), epochs=2)
+    assert gradients[:2] == pytest.approx([-4 * 1 / 5, -4 * 7.85])
+    assert history["loss"][0] == pytest.approx(4 * 7.85)
+    # One step of Adam: 0.05 up, whatever the gradient; then along the gradient from there, not from zero.
+    assert gradients[2:] == pytest.approx([-2 * 1.95 * 1 / 5, -2 * 1.95 * 7.85])
+
+
 def test_the_learning_rate_warms_up_and_decays_to_nothing() -> None:
     settings = FitSettings(warmup=0.5, decay="linear")
     shares = [loop._schedule(step, 8, settings) for step in range(9)]

@@ -204,6 +204,8 @@ def tune(
         raise RequestError(f"a row has {rows.longest} tokens and the model reads {context}", "shorten the prompts")
     if tokens is None and any(map(len, rows.slots)):
         raise RequestError("the prompts have slots and there are no vectors", "give soft tokens, or prompts of text")
+    if tokens is not None:
+        tokens.check(np.concatenate(rows.slots))
     fabric = loop.open_fabric(runtime)
     nn.Module.to(model.model, fabric.device)
     adapter.add(model, settings, runtime.seed)

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from weft.errors import RequestError
+
 
 class SoftTokens(nn.Module):
     """Tables of vectors, and a trained map from each to input embeddings.
@@ -55,8 +57,27 @@ class SoftTokens(nn.Module):
 
     @torch.inference_mode()
     def vectors(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The same, outside training: float32 [s, width] for int64 [s, 2]."""
+        """The same, outside training: float32 [s, width] for int64 [s, 2].
+
+        Raises:
+            RequestError: If a slot names a row that no table has.
+        """
+        self.check(slots)
         return self(torch.from_numpy(slots).to(self.scale.device)).cpu().numpy()
+
+    def check(self, slots: NDArray[np.int64]) -> None:
+        """Does nothing if every slot has a row; ``forward`` would take another row, or zeros.
+
+        Raises:
+            RequestError: If one has none.
+        """
+        kind, row = slots.T
+        rows = np.array([len(getattr(self, _table(each))) for each in self.kinds])
+        known = (kind >= 0) & (kind < len(rows))
+        known[known] = (row[known] >= 0) & (row[known] < rows[kind[known]])
+        if not known.all():
+            first = slots[~known][0].tolist()
+            raise RequestError(f"no table has row {first[1]} of kind {first[0]}", "give a vector for every slot")
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """What was trained, and the scale."""
