@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
+from itertools import pairwise
 
 import dagster as dg
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 
 from assets.fitting import Fitted
 from weft.cells import Cell
+from weft.data import summary
 from weft.evaluation import metrics
 
 _RANKS = (1, 2, 4, 11, 31, 101, 301, 1001)
@@ -40,6 +42,17 @@ def of_history(history: pl.DataFrame) -> dict:
     return told
 
 
+def of_prompts(tables: Mapping[Cell, pl.DataFrame]) -> dict:
+    """Prompts per split, and one of them; a slot is shown as a black square."""
+    metadata: dict = {}
+    for cell, table in tables.items():
+        parts = table.group_by("split").len("prompts").sort("split")
+        metadata[f"prompts{_short(cell)}"] = dg.MetadataValue.md(summary.markdown(parts))
+        if len(table):
+            metadata[f"one of them{_short(cell)}"] = table["messages"][-1][-1]["content"].replace("\ufffc", "■")
+    return metadata
+
+
 def of_rankings(tables: Mapping[Cell, pl.DataFrame]) -> dict:
     """NDCG@10 on validation, and where the true items of the test split stood."""
     metadata: dict = {}
@@ -58,6 +71,7 @@ def of_scored_pairs(tables: Mapping[Cell, pl.DataFrame]) -> dict:
         value = float(metrics.auc(held["label"].to_numpy(), score)[0])
         metadata[f"validation AUC{_short(cell)}"] = None if np.isnan(value) else value
         metadata[f"pairs{_short(cell)}"] = len(table)
+        metadata[f"scores{_short(cell)}"] = _by_label(held)
     return {key: value for key, value in metadata.items() if value is not None}
 
 
@@ -76,6 +90,22 @@ def _histogram(table: pl.DataFrame) -> dg.MetadataValue | None:
         name = f"{low} and worse" if high == float("inf") else f"{low} to {high - 1}" if high > low + 1 else f"{low}"
         rows.append(f"| {name} | {share:.1%} | {'█' * round(40 * share)} |")
     return dg.MetadataValue.md("\n".join(["| rank of the target | share | |", "|---|---|---|", *rows]))
+
+
+def _by_label(table: pl.DataFrame) -> dg.MetadataValue | None:
+    """Share of liked and of other pairs per tenth of the scores, from the lowest."""
+    scores = table["score"].drop_nulls().drop_nans().to_numpy()
+    if not len(scores):
+        return None
+    edges = np.unique(np.quantile(scores, np.linspace(0, 1, 11)))
+    rows = []
+    for low, high in pairwise(edges):
+        last = pl.col("score") <= high if high == edges[-1] else pl.col("score") < high
+        liked = table.filter((pl.col("score") >= low) & last)["label"].to_numpy()
+        if len(liked):
+            share = float(np.mean(liked))
+            rows.append(f"| {low:.2f} to {high:.2f} | {len(liked)} | {share:.1%} | {'█' * round(40 * share)} |")
+    return dg.MetadataValue.md("\n".join(["| score | pairs | liked | |", "|---|---|---|---|", *rows]))
 
 
 def _curve(history: pl.DataFrame) -> dg.MetadataValue | None:

@@ -4,6 +4,7 @@ Not here: how answers are written (``weft/language``).
 """
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -47,6 +48,20 @@ class LanguageModel(dg.ConfigurableResource):
         """Whose hidden states embed item texts; raises as ``writer`` does, and where it is no local model."""
         spec = profile.language_model(profile.text_encoder)
         return self._local(store, spec if self.base_url else self._replaced(spec), device)
+
+    def adapted(
+        self, store: ArtifactStore, profile: Profile, system: str, device: str, adapter: Path | None = None
+    ) -> "LocalModel":
+        """The model that ``system`` adapts: as it is, to be tuned, or with the ``adapter`` (a PEFT folder) put in.
+
+        Raises:
+            MissingArtifactError: If the house model is asked for and has not been trained.
+            RequestError: If it runs behind an endpoint, where no vector takes a token's place, or cannot be opened.
+        """
+        spec = self._replaced(profile.language_model(profile.tuning[system].model))
+        if spec.kind == "endpoint":
+            raise RequestError(f"{spec.name} runs behind an endpoint and {system} tunes it", "name a local model")
+        return self._local(store, spec.model_copy(update={"adapter": str(adapter or spec.adapter)}), device)
 
     def _replaced(self, spec: LanguageModelSpec) -> LanguageModelSpec:
         if self.base_url:

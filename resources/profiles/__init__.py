@@ -75,17 +75,30 @@ class SentenceModelSpec(_Settings):
 
 
 class TuningSpec(_Settings):
-    """The model that a system adapts by LoRA, and how."""
+    """The model that a system adapts by LoRA, how, and what it asks it.
+
+    What the system's own settings class (``TuningSettings``, ``PromptSettings``) calls a field, it is called here;
+    what is left out is that class's default.
+    """
 
     model: str = Field(description="Name of one of the profile's language models.")
+    prompt: str = Field("paper", description="Version of the prompt template.")
+    rows: int = Field(0, ge=0, description="Training rows that are drawn; 0 takes all.")
+    history: int = Field(10, ge=0, le=100, description="Labelled rows before the judged one that a prompt tells.")
+    attributes: bool = Field(default=False, description="Whether genres stand beside a title.")
+    sampling: Sampling = Field(default_factory=Sampling, description="How an answer is drawn where nothing is tuned.")
     rank: int = Field(8, ge=1, le=256, description="Rank of the adapter.")
     alpha: int = Field(32, ge=1, description="Scale of the adapter.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on its input.")
     modules: tuple[str, ...] = Field(description="Projections that are adapted.")
     learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    warmup: float = Field(0.0, ge=0, lt=1, description="Share of all steps over which the learning rate rises.")
+    decay: Literal["none", "cosine", "linear"] = Field("none", description="How the learning rate falls after that.")
     epochs: int = Field(3, ge=1, description="Passes over the rows.")
+    patience: int = Field(2, ge=0, description="Evaluations without improvement before stopping.")
     batch: int = Field(128, ge=1, description="Rows per step, over all micro-batches.")
+    micro_batch: int = Field(0, ge=0, description="Most rows that are computed at once; 0 is the whole batch.")
 
 
 class Profile(_Settings):

@@ -11,11 +11,13 @@ from typing import Literal, Protocol, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Role = Literal["system", "user", "assistant"]
+
 
 class Message(TypedDict):
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from jinja2 import TemplateError
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from weft.errors import RequestError
-from weft.language.engine import Message, Prompt
+from weft.language.engine import Message, Prompt, Role
 
 SLOT = "\ufffc"
 """Stands in a content where a vector takes a token's place: Unicode's own character for an embedded object."""
@@ -44,6 +44,9 @@ class PromptTokens:
         self._added = {text: place for text, place in added if text.strip()}
         longest_first = sorted(self._added, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        # Between slots stand the same titles again and again, in the same few frames.
+        self._frame = lru_cache(16)(self._rendered_frame)
+        self._part = lru_cache(100_000)(self._tokens_of)
 
     def prompt(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt that ends where the answer begins; a slot is ``SLOT_ID``.
@@ -57,14 +60,13 @@ class PromptTokens:
         if not self._tokenizer.chat_template:
             return self.text("\n".join(message["content"] for message in prompt))
         messages = prompt if self._knows_system else _without_system(prompt)
-        frame = self._render(
-            [Message(role=message["role"], content=_MARK.format(place)) for place, message in enumerate(messages)]
-        )
+        frame = self._frame(tuple(message["role"] for message in messages))
         contents = [message["content"] for message in messages]
-        ids = self._ids(self._render(messages))
-        own = [self._added[text] for text in self._special.findall(frame)]
-        if SLOT not in "".join(contents) and [token for token in ids if token in self._known] == own:
-            return ids
+        if SLOT not in "".join(contents):
+            ids = self._ids(self._render(messages))
+            own = [self._added[text] for text in self._special.findall(frame)]
+            if [token for token in ids if token in self._known] == own:
+                return ids
         return self._apart(frame, contents)
 
     def text(self, text: str) -> list[int]:
@@ -97,6 +99,10 @@ class PromptTokens:
         except RequestError:
             return False
 
+    def _rendered_frame(self, roles: tuple[Role, ...]) -> str:
+        """What the template makes of turns whose contents are marks."""
+        return self._render([Message(role=role, content=_MARK.format(place)) for place, role in enumerate(roles)])
+
     def _render(self, messages: Prompt) -> str:
         try:
             return str(
@@ -126,7 +132,7 @@ class PromptTokens:
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = []
         for place, part in enumerate(text.split(SLOT)):
-            ids += [SLOT_ID] * (place > 0) + (self._tokens_of(part) if part else [])
+            ids += [SLOT_ID] * (place > 0) + (self._part(part) if part else [])
         return ids
 
     def _apart(self, frame: str, contents: Sequence[str]) -> list[int]:

@@ -1,0 +1,148 @@
+"""What one cell of CIT-Rec is made from, found in storage and checked. No Dagster objects in here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from assets import fitting
+from assets.baselines import material
+from assets.content import is_current
+from resources.artifacts import ArtifactStore
+from resources.cells import Cells
+from resources.profiles import TuningSpec
+from weft.cells import Cell
+from weft.errors import RequestError, WeftError
+from weft.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from weft.systems.cit_rec import Vectors
+
+SYSTEM = "cit_rec"
+PROMPTS, ADAPTER, PROJECTIONS = (f"{SYSTEM}.{name}" for name in ("prompts", "adapter", "projections"))
+STATES, ALIGNED, TEXTS = "behaviour.user_states", "alignment.aligned_items", "content.llm_embeddings"
+
+WITHOUT_VECTORS = ("text_only", "zero_shot")
+WITHOUT_FIT = ("zero_shot",)
+PLAIN = "plain_network"
+
+_Kind = TypeVar("_Kind", bound=ModelSettings)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Splits, prompts, and vectors where the variant has any; and of what they are."""
+
+    material: fitting.Material
+    prompts: pl.DataFrame
+    vectors: "Vectors | None"
+    made_from: tuple[str, ...]
+    prompt_settings: str
+
+    def with_vectors(self, vectors: "Vectors") -> "Given":
+        """The same with other vectors."""
+        return replace(self, vectors=vectors)
+
+    def pairs(self, rows: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32 [n, d] and [n, d']: the user's state and the item's vector of each judged row.
+
+        Raises:
+            ValueError: If the variant has no vectors.
+        """
+        if self.vectors is None:
+            raise ValueError("this variant has no vectors")
+        users = self.vectors.user[self.vectors.places(rows["row"].to_numpy())]
+        return users, self.vectors.item[rows["item"].to_numpy()]
+
+
+def states_of(cell: Cell) -> Cell:
+    """Where the user states of a cell stand: they depend on no variant."""
+    return replace(cell, variant=None)
+
+
+def settings_of(kind: type[_Kind], spec: TuningSpec, overrides: Mapping[str, Any]) -> _Kind:
+    """The settings that a profile states, with what the run configuration sets in its place."""
+    stated = {name: value for name, value in spec.model_dump().items() if name in kind.model_fields}
+    return kind(**{**stated, **overrides})
+
+
+def given(store: ArtifactStore, cells: Cells, cell: Cell) -> Given:
+    """What the cell is fitted on and scored with.
+
+    Raises:
+        MissingArtifactError: If something has not been made.
+        WeftError: If something was made of other data than stand in storage now.
+    """
+    prompts = current(store, PROMPTS, cell)
+    vectors, digests = None, [store.digest(PROMPTS, cell)]
+    if cell.variant not in WITHOUT_VECTORS:
+        vectors, read = vectors_of(store, cell)
+        digests += read
+    settings = store.footer(PROMPTS, cell)["settings"]
+    return Given(material(store, cells, cell), prompts, vectors, tuple(digests), settings)
+
+
+def vectors_of(store: ArtifactStore, cell: Cell) -> "tuple[Vectors, list[str]]":
+    """Users' states before each row and the items' vectors, and the digests of both.
+
+    ``without_image`` reads the plain vectors of the texts: in the aligned ones the heads have learnt from pictures.
+    """
+    from weft.systems.cit_rec import Vectors  # noqa: PLC0415 - imports torch
+
+    items = store.scan("interactions.items", cell.of_dataset()).select(pl.len()).collect().item()
+    states = current(store, STATES, states_of(cell))
+    if cell.variant == "without_image":
+        asset, place = TEXTS, Cell(cell.dataset, profile=cell.profile)
+        vectors = current(store, asset, place).filter(of="text")
+    else:
+        asset, place = ALIGNED, Cell(cell.dataset, profile=cell.profile, seed=cell.seed)
+        vectors = current(store, asset, place)
+    digests = [store.digest(STATES, states_of(cell)), store.digest(asset, place)]
+    return Vectors.of(states, vectors, items), digests
+
+
+def current(store: ArtifactStore, asset: str, cell: Cell) -> pl.DataFrame:
+    """The table, if it was made of what stands in storage now.
+
+    Raises:
+        MissingArtifactError: If it has not been made.
+        WeftError: If it is out of date.
+    """
+    table = store.read(asset, cell)
+    if not is_current(store, asset, cell):
+        raise WeftError(
+            f"{asset} of {cell.path} was made of other data than stand in storage now",
+            f"make it again: weft run --dataset {cell.dataset} --systems content,{SYSTEM}",
+        )
+    return table
+
+
+def need_rows(given: Given) -> None:
+    """Makes sure that there is something to learn from.
+
+    Raises:
+        RequestError: If no training row is judged.
+    """
+    if given.prompts.filter(split="train").is_empty():
+        name = given.material.protocol.name
+        raise RequestError(
+            f"protocol {name!r}: no training row has a user state, so there is nothing to learn from",
+            "use a data set with more ratings, or lower user_states.share",
+        )
+
+
+def attributes(given: Given, settings: ModelSettings | None, device: str, **told: str) -> dict[str, str]:
+    """What every leaf that comes from a fit (or from none) says about it; ``told`` adds to it."""
+    stated = {} if settings is None else settings.model_dump(mode="json")
+    return {
+        "system": SYSTEM,
+        **given.material.attributes,
+        "settings": "{}" if settings is None else settings.model_dump_json(),
+        "prompt_settings": given.prompt_settings,
+        "config_digest": fitting.digest([given.prompt_settings, stated]),
+        "device": device,
+        **told,
+    }

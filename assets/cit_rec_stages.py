@@ -1,0 +1,189 @@
+"""What CIT-Rec's stages do for one cell: fit, open again, score. No Dagster objects in here."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from assets import fitting
+from assets.cit_rec_material import ADAPTER, PLAIN, PROJECTIONS, SYSTEM, WITHOUT_FIT, Given, attributes, current, given
+from resources import model_folders, weights
+from resources.accelerator import Accelerator
+from resources.artifacts import ArtifactStore
+from resources.caches import generations
+from resources.cells import Cells
+from resources.language_model import LanguageModel
+from resources.profiles import TextTask
+from weft.cells import Cell
+from weft.models.settings import ModelSettings
+from weft.progress import Progress
+from weft.schemas import ScoredPairs
+from weft.systems.settings import PlainNetworkSettings
+from weft.training.runtime import Runtime
+from weft.tuning.settings import TuningSettings
+
+if TYPE_CHECKING:
+    from weft.language.local import LocalModel
+
+
+@dataclass(frozen=True)
+class Tuned(fitting.Fitted):
+    """A finished fit; ``weights`` are the projections, or the plain network, and ``adapter`` a PEFT folder."""
+
+    adapter: pl.DataFrame | None = None
+
+
+def fit(of: Given, settings: ModelSettings, model: "LocalModel | None", runtime: Runtime, device: str) -> Tuned:
+    """Tunes ``model``; without one, fits the plain network."""
+    started = time.monotonic()
+    if model is None:
+        tensors, history, folder = *_fit_plain(of, settings, runtime), None
+    else:
+        tensors, history, folder = _tune(of, settings, model, runtime)
+    learnt = [*tensors.values(), *([] if folder is None else weights.from_table(_tensors_of(folder)).values())]
+    told = attributes(
+        of,
+        settings,
+        device,
+        seconds_fit=f"{time.monotonic() - started:.2f}",
+        parameters=str(sum(array.size for array in learnt)),
+        language_model="" if model is None else model.identity.model,
+    )
+    return Tuned(weights.to_table(tensors), history, told, folder)
+
+
+def _tune(
+    of: Given, settings: ModelSettings, model: "LocalModel", runtime: Runtime
+) -> tuple[dict[str, NDArray[np.generic]], pl.DataFrame, pl.DataFrame]:
+    from weft.systems import cit_rec  # noqa: PLC0415 - imports torch
+    from weft.tuning import adapter  # noqa: PLC0415 - imports torch
+
+    tokens, history = cit_rec.fit(model, of.prompts, of.vectors, TuningSettings.model_validate(settings), runtime)
+    with tempfile.TemporaryDirectory() as folder:
+        adapter.to_folder(model, Path(folder))
+        return {} if tokens is None else tokens.tensors(), history, model_folders.to_table(Path(folder))
+
+
+def _fit_plain(
+    of: Given, settings: ModelSettings, runtime: Runtime
+) -> tuple[dict[str, NDArray[np.generic]], pl.DataFrame]:
+    from weft.systems import plain_network  # noqa: PLC0415 - imports torch
+
+    train, held = (of.prompts.filter(split=split) for split in ("train", "validation"))
+    rows = (*of.pairs(train), train["label"].to_numpy())
+    judged = (*of.pairs(held), held["label"].to_numpy())
+    network, history = plain_network.train(*rows, judged, PlainNetworkSettings.model_validate(settings), runtime)
+    return network.tensors(), history
+
+
+def _tensors_of(folder: pl.DataFrame) -> pl.DataFrame:
+    return folder.filter(~pl.col("tensor").str.starts_with(model_folders.FILE))
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores the held-out rows of cells with what was fitted for them.
+
+    Attributes:
+        store: Where it stands.
+        cells: Of the run.
+        language_model: Opens the model.
+        accelerator: Where it computes.
+        progress: Sees answers come.
+    """
+
+    store: ArtifactStore
+    cells: Cells
+    language_model: LanguageModel
+    accelerator: Accelerator
+    progress: Progress
+
+    def score(self, cell: Cell, shuffled: int | None = None) -> tuple[pl.DataFrame, fitting.Attributes]:
+        """Scored pairs of validation and test (schema ``ScoredPairs``), and what the footer says about them.
+
+        Args:
+            cell: Whose fit scores.
+            shuffled: A seed: every item is given the vector of another, drawn. For measurements; nothing keeps it.
+
+        Raises:
+            MissingArtifactError: If it has not been fitted.
+            WeftError: If anything was made of other data than stand in storage now.
+        """
+        of = given(self.store, self.cells, cell)
+        if shuffled is not None and of.vectors is not None:
+            of = of.with_vectors(of.vectors.shuffled(shuffled))
+        held = of.prompts.filter(pl.col("split") != "train")
+        scored, seconds, told = self._scored(cell, of, held)
+        train = of.material.splits.filter(split="train")
+        warm = pl.col("user").is_in(train["user"].implode()) & pl.col("item").is_in(train["item"].implode())
+        table = held.select(
+            pl.lit(SYSTEM).alias("system"), "split", "row", "user", "item", "label",
+            score=pl.Series(scored.astype(np.float32)), warm=warm,
+        )  # fmt: skip
+        return ScoredPairs.cast(table), {**told, "seconds_score": f"{seconds:.2f}"}
+
+    def _scored(self, cell: Cell, of: Given, held: pl.DataFrame) -> tuple[NDArray[np.floating], float, dict[str, str]]:
+        """Scores, the seconds that they took, and what the footer says."""
+        if cell.variant in WITHOUT_FIT:
+            return self._asked(of, held)
+        fitted = PROJECTIONS if cell.variant == PLAIN else ADAPTER
+        current(self.store, fitted, cell)
+        footer = self.store.footer(fitted, cell)
+        carried = ("settings", "prompt_settings", "config_digest", "seconds_fit", "parameters", "language_model")
+        told = {**attributes(of, None, self.accelerator.name()), **{name: footer[name] for name in carried}}
+        if cell.variant == PLAIN:
+            scores, seconds = self._plain(cell, of, held, footer["settings"])
+        else:
+            scores, seconds = self._tuned(cell, of, held)
+        return scores, seconds, told
+
+    def _tuned(self, cell: Cell, of: Given, held: pl.DataFrame) -> tuple[NDArray[np.floating], float]:
+        from weft.systems import cit_rec  # noqa: PLC0415 - imports torch
+        from weft.tuning.soft_tokens import SoftTokens  # noqa: PLC0415 - imports torch
+
+        with tempfile.TemporaryDirectory() as folder:
+            model_folders.to_folder(self.store.read(ADAPTER, cell), Path(folder))
+            model = self.language_model.adapted(
+                self.store, self.cells.models(), SYSTEM, self.accelerator.device, Path(folder)
+            )
+        tokens = None
+        if of.vectors is not None:
+            tensors = weights.from_table(current(self.store, PROJECTIONS, cell))
+            tokens = SoftTokens.load(of.vectors.tables, model.width, tensors).to(model.model.device)
+        started = time.monotonic()
+        scores = cit_rec.score(model, held, of.vectors, tokens)
+        return scores, time.monotonic() - started
+
+    def _plain(self, cell: Cell, of: Given, held: pl.DataFrame, settings: str) -> tuple[NDArray[np.floating], float]:
+        from weft.systems.plain_network import PlainNetwork  # noqa: PLC0415 - imports torch
+
+        users, items = of.pairs(held)
+        tensors = weights.from_table(self.store.read(PROJECTIONS, cell))
+        network = PlainNetwork.load(
+            users.shape[1], items.shape[1], PlainNetworkSettings.model_validate_json(settings), tensors
+        )
+        started = time.monotonic()
+        return network.score(users, items), time.monotonic() - started
+
+    def _asked(self, of: Given, held: pl.DataFrame) -> tuple[NDArray[np.floating], float, dict[str, str]]:
+        from weft.language.generation import generate  # noqa: PLC0415 - slow to import
+        from weft.systems import zero_shot  # noqa: PLC0415 - with it
+
+        profile = self.cells.models()
+        spec = profile.tuning[SYSTEM]
+        task = TextTask(model=spec.model, prompt=spec.prompt, sampling=spec.sampling)
+        writer = self.language_model.writer(self.store, profile, task, self.accelerator.device)
+        asked = held.select("row", "prompt_version", "messages")
+        table, _ = generate(
+            asked, writer, task.sampling, generations(self.store), parse=zero_shot.parse, attempts=1,
+            progress=self.progress,
+        )  # fmt: skip
+        told = {"seconds_fit": "0", "parameters": "0", "language_model": writer.identity.model}
+        # An answer's seconds are those of the call that wrote it, whenever that was.
+        seconds = float(table.unique("digest")["seconds"].to_numpy().sum())
+        return zero_shot.score(table), seconds, attributes(of, None, self.accelerator.name(), **told)
