@@ -1,0 +1,102 @@
+"""What the user token of a labelled row is made from: a sequence model's state before the row (CIT-Rec eq. 1).
+
+The network must not have been trained on the row's own label: it would have learnt some of them by heart, and whoever
+learns from its states would trust them more than they deserve on rows that nobody has seen. So the training rows are
+cut once more: a window of the earliest fits the network, and the later ones, with all rows of validation and test, get
+a state. Early rows get none. One network makes all states, so that they lie in one space. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from weft.data.sequences import Events, Queries
+from weft.evaluation.protocols import Protocol
+from weft.models.settings import SASRecSettings
+
+if TYPE_CHECKING:
+    from weft.models.sasrec import SASRec
+
+
+class UserStatesSettings(SASRecSettings):
+    """SASRec, and how much of the training split fits it."""
+
+    share: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Share of the training rows, the earliest, that fits the network and gets no state.",
+    )
+
+
+def without_later(splits: pl.DataFrame, share: float) -> pl.DataFrame:
+    """The splits (schema ``Splits``) without the later training rows: all that the network may be fitted on.
+
+    Early are the first ``share`` of the training rows by (timestamp, row). Without times, users follow one another by
+    their first row and are early or later as a whole; the one at the cut is early. Later rows are missing in the
+    histories of validation rows as well, so that no label of theirs has a say in which epoch is picked.
+    """
+    return splits.filter(~_later(splits, share))
+
+
+def user_states(model: SASRec, protocol: Protocol, splits: pl.DataFrame, events: Events, share: float) -> pl.DataFrame:
+    """The state before every later training row and every row of validation and test (schema ``user_states``).
+
+    A history is what the protocol makes of it: the positives before the row. After an empty one the network has read
+    padding alone: that gives one finite vector, the same for everybody of whom nothing is known yet.
+
+    Args:
+        model: Fitted on ``without_later(splits, share)``.
+        protocol: A pointwise one.
+        splits: Its splits, all of them.
+        events: Its training split, whole (``Protocol.events``).
+        share: That of the fit.
+
+    Returns:
+        ``row``, ``split``, ``user``, and ``vector`` float32 [width], by row.
+    """
+    train = splits.filter(split="train")
+    later = _later(splits, share).filter(splits["split"] == "train").to_numpy()
+    asked = [_before(events, train["row"].to_numpy(), np.flatnonzero(later), model.settings.length)]
+    asked += [protocol.task(splits, split, events.n_items).queries for split in ("validation", "test")]
+    vectors = np.concatenate([model.query_vectors(queries) for queries in asked])
+    states = pl.DataFrame(
+        {
+            "row": np.concatenate([queries.query for queries in asked]),
+            "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
+        }
+    )
+    return splits.select("row", "split", "user").join(states, on="row").sort("row")
+
+
+def _later(splits: pl.DataFrame, share: float) -> pl.Series:
+    """Bool per row of the splits: a training row that is not early."""
+    train = splits.filter(split="train")
+    untimed = train["timestamp"].null_count() > 0
+    moment = pl.col("row").min().over("user") if untimed else pl.col("timestamp")
+    placed = train.sort(moment, "row").with_columns(place=pl.int_range(pl.len()))
+    if untimed:
+        placed = placed.with_columns(pl.col("place").min().over("user"))
+    return splits["row"].is_in(placed.filter(pl.col("place") >= share * len(train))["row"].implode())
+
+
+def _before(events: Events, rows: NDArray[np.int64], asked: NDArray[np.int64], length: int) -> Queries:
+    """The queries that ask for labelled training rows: their histories by the protocol, the last ``length`` of each."""
+    if events.history is None:
+        raise ValueError("the events have no labels")
+    begin, end = events.history[asked].T
+    begin = np.maximum(begin, end - length)
+    offsets = np.concatenate([[0], np.cumsum(end - begin)]).astype(np.int64)
+    source = np.repeat(begin - offsets[:-1], end - begin) + np.arange(offsets[-1])
+    return Queries(
+        query=rows[asked],
+        user=events.user[asked],
+        time=None if events.timestamp is None else events.timestamp[asked],
+        items=events.positives.item[source],
+        offsets=offsets,
+    )
