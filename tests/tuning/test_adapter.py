@@ -102,6 +102,15 @@ def test_an_adapter_of_alpha_over_rank_is_added_to_the_chosen_projections_alone(
     torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_dropout_takes_its_share_of_the_adapters_input():
+    model = tiny()
+    adapter.add(model, SETTINGS.model_copy(update={"dropout": 0.25}), seed=0)
+    layer = model.model.model.layers[1].mlp.down_proj
+    dropped = layer.train().lora_dropout["default"](torch.ones(200, 100))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+
+
 def test_the_adapter_of_a_model_in_bfloat16_is_float32():
     model = tiny()
     model.model.to(torch.bfloat16)

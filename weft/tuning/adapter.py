@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from torch import nn
 
 from weft.errors import RequestError
 from weft.language.local import LocalModel
+from weft.models.layers import Dropout
 
 if TYPE_CHECKING:  # pydantic's classes bring libraries that a machine with a GPU may lack
     from weft.tuning.settings import TuningSettings
@@ -37,7 +38,7 @@ def add(model: LocalModel, settings: TuningSettings, seed: int) -> None:
     Raises:
         RequestError: If the model has an adapter already, or lacks one of the projections.
     """
-    if any(isinstance(module, BaseTunerLayer) for module in model.model.modules()):
+    if any(isinstance(module, LoraLayer) for module in model.model.modules()):
         raise RequestError("the model has an adapter already", "open it without one")
     linear = {name.rpartition(".")[2] for name, part in model.model.named_modules() if isinstance(part, nn.Linear)}
     if absent := sorted(set(settings.modules) - linear):
@@ -53,6 +54,9 @@ def add(model: LocalModel, settings: TuningSettings, seed: int) -> None:
         warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a name of transformers that has a successor
         torch.manual_seed(seed)
         get_peft_model(model.model, config)
+    for part in model.model.modules():
+        if isinstance(part, LoraLayer):
+            part.lora_dropout[_NAME] = Dropout(settings.dropout)  # torch's own is an eighth of a step on a CPU
     model.model.eval()
 
 
