@@ -45,10 +45,12 @@ def settings_of(entry: Entry, dataset: str, config: ModelConfig, protocol: str |
 
 
 def _type(model: str, name: str, field: FieldInfo) -> Any:
-    """Dagster knows no optional ``Literal``; an enumeration shows the same choices."""
+    """Dagster knows no optional ``Literal``: an enumeration shows the same choices. It knows no tuple: a list."""
     if get_origin(field.annotation) is Literal:
         values = get_args(field.annotation)
         return Enum(_camel(f"{model}_{name}"), {value: value for value in values})
+    if get_origin(field.annotation) is tuple:
+        return list[get_args(field.annotation)[0]]  # type: ignore[misc]
     return field.annotation
 
 
