@@ -4,8 +4,9 @@ Not here: the schema, which the storage checks on every write.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -16,10 +17,12 @@ from resources.storage import ParquetStorage
 from weft.cells import Cell
 from weft.evaluation.protocols import Protocol
 from weft.models.registry import MODELS
+from weft.systems.registry import SYSTEMS
 
 SPLITS = dg.AssetKey(["interactions", "splits"])
 RANKINGS = [dg.AssetKey([entry.group, f"{entry.name}_rankings"]) for entry in MODELS.values()]
 SCORED_PAIRS = [dg.AssetKey([entry.group, f"{entry.name}_scored_pairs"]) for entry in MODELS.values()]
+OF_SYSTEMS = {name: dg.AssetKey([name, "scored_pairs"]) for name, one in SYSTEMS.items() if one.kind == "pointwise"}
 RECOMMENDATIONS = dg.AssetKey(["serving", "recommendations"])
 
 _PARTS = ("train", "validation", "test")
@@ -101,9 +104,13 @@ def _spec(name: str, asset: dg.AssetKey, description: str) -> dg.AssetCheckSpec:
 def splits_checks(
     context: dg.AssetCheckExecutionContext, cells: Cells, io_manager: dg.ResourceParam[ParquetStorage]
 ) -> Iterable[dg.AssetCheckResult]:
-    """Looks at the splits of every protocol of this run."""
-    store = io_manager.store
-    wanted = sorted({cell.of_protocol() for cell in cells.of(context.partition_key)})
+    """Looks at the splits of every protocol that this run fits on."""
+    store, dataset = io_manager.store, context.partition_key
+    fitted = {cell.of_protocol() for name in SYSTEMS for cell in cells.of_system(name, dataset)}
+    wanted = sorted(
+        {cell.of_protocol() for cell in cells.of(dataset)}
+        | {cell for cell in fitted if store.exists("interactions.splits", cell)}
+    )
     tables = {cell: (cells.rule(cell), store.read("interactions.splits", cell)) for cell in wanted}
     yield _result("no_empty_split", SPLITS, {cell: _emptiness(table) for cell, (_, table) in tables.items()})
     own = {cell: _count(targets_in_own_history(table, rule.grouped_by)) for cell, (rule, table) in tables.items()}
@@ -128,7 +135,12 @@ def _emptiness(splits: pl.DataFrame) -> Finding | None:
     return Finding(f"nothing in {empty[0]}: {without}", stops=False)
 
 
-def _coverage(key: dg.AssetKey, name: str, kind: str, column: str) -> dg.AssetChecksDefinition:
+CellsOf = Callable[[Cells, str], list[Cell]]
+
+
+def _coverage(
+    key: dg.AssetKey, name: str, kind: str, column: str, cells_of: CellsOf = Cells.of
+) -> dg.AssetChecksDefinition:
     """Every target of the protocols of one kind has one row; ``column`` of the outcome holds the target's row."""
 
     @dg.multi_asset_check(
@@ -146,10 +158,14 @@ def _coverage(key: dg.AssetKey, name: str, kind: str, column: str) -> dg.AssetCh
             splits = store.scan("interactions.splits", cell.of_protocol()).select("row", "split", "target").collect()
             return _count(wrongly_answered(splits, store.read(".".join(key.path), cell), column))
 
-        wanted = [cell for cell in cells.of(context.partition_key) if cells.rule(cell).kind == kind]
+        wanted = [cell for cell in cells_of(cells, context.partition_key) if cells.rule(cell).kind == kind]
         yield _result(name, key, {cell: look(cell) for cell in wanted})
 
     return coverage
+
+
+def _cells_of_system(name: str, cells: Cells, dataset: str) -> list[Cell]:
+    return cells.of_system(name, dataset)
 
 
 @dg.multi_asset_check(
@@ -197,5 +213,9 @@ CHECKS = [
     splits_checks,
     *(_coverage(key, "every_target_is_ranked", "ranking", "query") for key in RANKINGS),
     *(_coverage(key, "every_pair_is_scored", "pointwise", "row") for key in SCORED_PAIRS),
+    *(
+        _coverage(key, "every_pair_is_scored", "pointwise", "row", partial(_cells_of_system, name))
+        for name, key in OF_SYSTEMS.items()
+    ),
     every_user_is_served,
 ]

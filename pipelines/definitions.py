@@ -9,9 +9,11 @@ from typing import Any
 import dagster as dg
 
 from assets import (
+    alignment,
     baselines,
     bounds,
     card,
+    cit_rec,
     embeddings,
     generations,
     house,
@@ -20,6 +22,7 @@ from assets import (
     readings,
     reports,
     serving,
+    user_states,
 )
 from pipelines.checks import CHECKS
 from pipelines.instance import storage_base
@@ -34,8 +37,11 @@ from resources.language_model import LanguageModel
 from resources.storage import ParquetStorage
 
 ASSETS = dg.load_assets_from_modules(
-    [interactions, card, house, prompts, generations, readings, embeddings, baselines, bounds, reports, serving]
-)
+    [
+        interactions, card, house, prompts, generations, readings, embeddings, alignment, baselines, bounds,
+        user_states, cit_rec, reports, serving,
+    ]
+)  # fmt: skip
 
 EXECUTOR = dg.multiprocess_executor.configured(
     {

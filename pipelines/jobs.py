@@ -25,7 +25,7 @@ def of_systems(*systems: str) -> dg.AssetSelection:
 
 def with_inputs(*systems: str) -> dg.AssetSelection:
     """The assets of these systems, and all that they are made from."""
-    return of_systems(*systems).upstream()
+    return of_systems(*systems).upstream().required_multi_asset_neighbors()
 
 
 BASELINES = of_systems(*(entry.name for entry in MODELS.values() if entry.group == "baselines"), *BOUNDS)

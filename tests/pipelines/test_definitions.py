@@ -25,7 +25,7 @@ GROUPS = {
     "interactions": {"raw_interactions", "raw_items", "raw_images", "truth", "interactions", "users", "items",
                      "rejected", "images", "splits", "negatives"},
     "behaviour": {"sasrec", "sasrec_history", "sasrec_rankings", "sasrec_scored_pairs", "item_embeddings",
-                  "user_embeddings"},
+                  "user_embeddings", "user_states", "user_states_history"},
     "baselines": {"popularity", "popularity_rankings", "popularity_scored_pairs", "recent_popularity",
                   "recent_popularity_rankings", "recent_popularity_scored_pairs", "itemknn", "itemknn_rankings",
                   "itemknn_scored_pairs", "oracle_rankings", "oracle_scored_pairs", "ceiling_rankings",
@@ -35,7 +35,9 @@ GROUPS = {
                 "intent_generations", "intent_inferences", "localized_intents", "assessment_prompts",
                 "assessment_generations", "self_assessments", "image_embeddings", "text_embeddings", "llm_embeddings",
                 "sentence_embeddings"},
-    "reports": {"card", "metrics", "comparisons", "leaderboard"},
+    "alignment": {"aligned_items", "aligned_items_history", "heads", "quality"},
+    "cit_rec": {"prompts", "adapter", "adapter_history", "projections", "scored_pairs"},
+    "reports": {"card", "metrics", "comparisons", "leaderboard", "ablations", "cost"},
     "serving": {"recommendations"},
 }  # fmt: skip
 
@@ -61,11 +63,13 @@ def test_every_fit_waits_for_the_gpu_pool() -> None:
     assert not {key for key in pooled if key.endswith(("_rankings", "_prompts", "_enrichments", "_assessments"))}
     assert {"house/language_model", "content/intent_generations", "content/image_embeddings"} <= pooled
     assert {"content/intent_inferences", "content/localized_intents"} <= pooled, "they embed what was answered"
+    assert {"alignment/aligned_items", "behaviour/user_states", "cit_rec/adapter", "cit_rec/scored_pairs"} <= pooled
+    assert "cit_rec/prompts" not in pooled
 
 
 def test_the_jobs_are_there_and_their_configuration_is_valid_as_it_stands() -> None:
     defs = build_defs()
-    for name in ("ingest", "features", "baselines", "sasrec", "all_systems", "nightly_retrain"):
+    for name in ("ingest", "features", "baselines", "sasrec", "cit_rec", "all_systems", "nightly_retrain"):
         dg.validate_run_config(defs.resolve_job_def(name), {})
 
 
