@@ -27,7 +27,11 @@ ASSET = "behaviour.user_states"
 CODE_VERSION = "1"
 
 NETWORK = Entry(
-    "user_states", "SASRec on the early training rows", "weft.models.sasrec:SASRec", UserStatesSettings, "behaviour"
+    "user_states",
+    "SASRec on what was liked in the early training rows",
+    "weft.models.next_liked:NextLiked",
+    UserStatesSettings,
+    "behaviour",
 )
 
 
@@ -69,8 +73,7 @@ def states(
     with fitting.alone(store, ASSET, wanted, context.run_id):
         for cell in wanted:
             given = material(store, cells, cell)
-            # What is tuned for SASRec under a protocol is tuned for it here.
-            settings = resolve(UserStatesSettings, "sasrec", dataset, config.overrides(), cell.protocol)
+            settings = resolve(UserStatesSettings, NETWORK.name, dataset, config.overrides(), cell.protocol)
             early = replace(given, splits=without_later(given.splits, settings.share))
             device = accelerator.name()
             computes = device, accelerator.precision

@@ -7,13 +7,13 @@ import pytest
 from tests.evaluation.events import interactions
 from weft.data.sequences import Queries
 from weft.evaluation.protocols import Protocol, protocol
-from weft.models.sasrec import SASRec
+from weft.models.next_liked import NextLiked
 from weft.models.user_states import UserStatesSettings, user_states, without_later
 from weft.training.runtime import Runtime
 
 COLUMNS = ("user", "item", "timestamp", "rating")
 ITEMS, USERS = 12, 20
-SETTINGS = UserStatesSettings(width=8, blocks=1, length=6, loss="binary", epochs=2, batch=16, learning_rate=0.02)
+SETTINGS = UserStatesSettings(width=8, blocks=1, length=6, epochs=2, batch=16, learning_rate=0.02)
 MONTHS = {"train_from": 0, "validation_from": 700, "test_from": 800, "test_until": 2_000}
 RULES = {
     "pointwise_time": {},
@@ -47,13 +47,13 @@ def case(request: pytest.FixtureRequest) -> tuple[Protocol, pl.DataFrame]:
     return rule, rule.split(_ratings(times=request.param != "without times").lazy()).collect()
 
 
-def _fitted(rule: Protocol, splits: pl.DataFrame) -> SASRec:
-    model, early = SASRec(SETTINGS), without_later(splits, SETTINGS.share)
+def _fitted(rule: Protocol, splits: pl.DataFrame) -> NextLiked:
+    model, early = NextLiked(SETTINGS), without_later(splits, SETTINGS.share)
     model.fit(rule.events(early, USERS, ITEMS), rule.task(early, "validation", ITEMS), Runtime(device="cpu", threads=1))
     return model
 
 
-def _states(rule: Protocol, splits: pl.DataFrame, model: SASRec) -> dict[int, np.ndarray]:
+def _states(rule: Protocol, splits: pl.DataFrame, model: NextLiked) -> dict[int, np.ndarray]:
     table = user_states(model, rule, splits, rule.events(splits, USERS, ITEMS), SETTINGS.share)
     return dict(zip(table["row"].to_list(), table["vector"].to_numpy(), strict=True))
 

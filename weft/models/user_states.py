@@ -8,7 +8,7 @@ a state. Early rows get none. One network makes all states, so that they lie in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 class UserStatesSettings(SASRecSettings):
-    """SASRec, and how much of the training split fits it."""
+    """SASRec on liked items, and how much of the training split fits it.
+
+    Chosen on the validation split of the storefront (pointwise_time, seed 0); docs/benchmarks.md has the figures.
+    """
+
+    for_pairs: ClassVar[dict[str, Any]] = {"loss": "cross_entropy"}
 
     share: float = Field(
         0.5,
@@ -32,6 +37,12 @@ class UserStatesSettings(SASRecSettings):
         lt=1,
         description="Share of the training rows, the earliest, that fits the network and gets no state.",
     )
+    length: int = Field(50, ge=2, le=4096, description="Last items of a history that are read.")
+    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout on inputs and block outputs.")
+    epochs: int = Field(30, ge=1, le=10_000, description="Most epochs.")
+    patience: int = Field(5, ge=0, description="Evaluations without improvement before stopping; 0 never stops early.")
+    batch: int = Field(64, ge=1, le=65_536, description="Sequences per optimiser step.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate of Adam.")
 
 
 def without_later(splits: pl.DataFrame, share: float) -> pl.DataFrame:
