@@ -182,7 +182,7 @@ def timed(make: Callable[..., pl.DataFrame], *given: Any) -> tuple[pl.DataFrame,
     """The table that ``make`` makes of ``given``, and the seconds that it took."""
     started = time.monotonic()
     table = make(*given)
-    return table, f"{time.monotonic() - started:.2f}"
+    return table, f"{time.monotonic() - started:.4f}"
 
 
 OUTCOMES = (

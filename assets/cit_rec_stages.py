@@ -125,7 +125,7 @@ class Scorer:
             pl.lit(SYSTEM).alias("system"), "split", "row", "user", "item", "label",
             score=pl.Series(scored.astype(np.float32)), warm=warm,
         )  # fmt: skip
-        return ScoredPairs.cast(table), {**told, "seconds_score": f"{seconds:.2f}"}
+        return ScoredPairs.cast(table), {**told, "seconds_score": f"{seconds:.4f}"}
 
     def _scored(self, cell: Cell, of: Given, held: pl.DataFrame) -> tuple[NDArray[np.floating], float, dict[str, str]]:
         """Scores, the seconds that they took, and what the footer says."""

@@ -1,4 +1,4 @@
-"""The measurements that take hours: SASRec on public data over several seeds, and the large storefront.
+"""The measurements that take hours: SASRec on public data over several seeds, CIT-Rec, and the large storefront.
 
     WEFT_TEST_DATA=folder-with-the-public-data python -m benchmarks.verify
 
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import quality_beauty, quality_collm, quality_ml1m
+from benchmarks import cit_rec_ml100k, cit_rec_storefront, quality_beauty, quality_collm, quality_ml1m
 from benchmarks.machine import RESULTS, save
 from benchmarks.quality import Case
 
@@ -34,6 +34,11 @@ def over_seeds(case: Case, source: Path) -> bool:
             figures[seed] = json.loads(kept.read_text())["figures"]
     print(f"kept in {save(f'{case.name}_seeds', {'figures': figures, 'holds': held})}")
     return held
+
+
+def alone(name: str) -> bool:
+    """A measurement that keeps its own figures and says by its exit status whether its bounds hold."""
+    return subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode == 0
 
 
 def large_storefront() -> bool:
@@ -68,12 +73,14 @@ def main() -> None:
     """Runs all of them; the exit code says whether every bound held."""
     folder = os.environ.get("WEFT_TEST_DATA")
     if not folder:
-        sys.exit("set WEFT_TEST_DATA to the folder that holds ml-1m.zip and amazon-beauty")
+        sys.exit("set WEFT_TEST_DATA to the folder that holds ml-1m.zip, ml-100k.zip, the posters and amazon-beauty")
     data = Path(folder)
     held = [
         over_seeds(quality_ml1m.CASE, data / "ml-1m.zip"),
         over_seeds(quality_collm.CASE, data / "ml-1m.zip"),
         over_seeds(quality_beauty.CASE, data / "amazon-beauty"),
+        alone(cit_rec_storefront.NAME),
+        alone(cit_rec_ml100k.NAME),
         large_storefront(),
     ]
     sys.exit(0 if all(held) else 1)

@@ -249,7 +249,7 @@ def test_costs_tell_language_models_from_the_rest_and_say_what_is_counted() -> N
         cost("popularity"),
     ]  # fmt: skip
     text = words(report(costs=table(Costs, rows)), "What it costs", "Where the true item")
-    assert "Reading the splits and loading the model are not counted" in text
+    assert "Reading tables, writing prompts and loading the model are not counted" in text
     assert "cit_rec pointwise_time yes cpu 80.0 12,000 5.0000 2.5000 50.0 2,000" in text
     assert "popularity pointwise_time no cpu - - - - - 2,000" in text
     assert text.index("cit_rec · plain_network") < text.index("cit_rec pointwise_time yes")

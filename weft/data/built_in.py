@@ -77,6 +77,7 @@ BUILT_IN: dict[str, DatasetSpec] = {
             name="book-crossing",
             format="book-crossing",
             origin="BX-CSV-Dump.zip of http://www2.informatik.uni-freiburg.de/~cziegler/BX/",
+            protocols={"paper_tallrec_blocks": {"like_above": 5}},  # of ten, not of five
             rules=CleaningRules(rating_min=1, rating_max=10),
             terms="Freely available for research use when acknowledged (Ziegler, McNee, Konstan, Lausen, WWW 2005, "
             "doi:10.1145/1060745.1060754).",

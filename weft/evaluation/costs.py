@@ -1,7 +1,7 @@
 """What a fit and an answer of each system cost, from the footers of its outcome leaves: rows of ``reports.cost``.
 
-The seconds of scoring are those of one pass over all held-out queries, from histories to scores. Reading the splits and
-loading the model are not in them; what the first call of a process warms up is. Imports no torch.
+The seconds of scoring are those of one pass over all held-out queries. Reading tables, writing prompts and loading the
+model are not in them; what the first call of a process warms up is. Imports no torch.
 """
 
 from __future__ import annotations
