@@ -279,7 +279,9 @@ BX_BOOKS = [
 ]
 
 
-def book_crossing(path: Path, end: str = "\r\n") -> Path:
+def book_crossing(
+    path: Path, end: str = "\r\n", ratings: list[Quirk] = BX_RATINGS, books: list[Quirk] = BX_BOOKS
+) -> Path:
     """Writes the dump as a zip, or into a folder where ``path`` has no ending."""
     headers = (
         '"User-ID";"ISBN";"Book-Rating"',
@@ -287,7 +289,7 @@ def book_crossing(path: Path, end: str = "\r\n") -> Path:
         '"User-ID";"Location";"Age"',
     )
     names = ("BX-Book-Ratings.csv", "BX-Books.csv", "BX-Users.csv")
-    bodies = ([each.line for each in BX_RATINGS], [each.line for each in BX_BOOKS], ['"1";"nyc, usa";NULL'])
+    bodies = ([each.line for each in ratings], [each.line for each in books], ['"1";"nyc, usa";NULL'])
     files = {
         name: end.join([header, *body, ""]).encode("iso-8859-1")
         for name, header, body in zip(names, headers, bodies, strict=True)
