@@ -50,20 +50,27 @@ def slots(table: pl.DataFrame, row: int) -> list[int]:
     return table.filter(row=row)["slots"][0].to_list()
 
 
-def test_a_prompt_tells_what_came_before_by_liking_with_a_token_beside_each_title() -> None:
+def test_a_prompt_tells_what_came_before_by_liking() -> None:
     table = asked()
     assert table["split"].to_list() == ["train"] * 3 + ["validation", "test"]
-    assert content(table, 2) == "@+Anchor@-Bell@: Candle@?"
+    assert content(table, 2) == "@+@-@: Candle@?"
     assert slots(table, 2) == [0, 1, 2, 3]
-    assert content(table, 3) == "@+Anchor@, Candle@-Bell@: Drum (INST)@?"
+    assert content(table, 3) == "@+@@-@: Drum (INST)@?"
     assert slots(table, 3) == [0, 1, 3, 2, 4]
     assert table["label"].to_list() == [True, False, True, False, True]
     CitRecPrompts.validate(table)
 
 
+def test_the_papers_prompt_tells_every_title_with_its_token() -> None:
+    said = content(asked(prompt="paper"), 3)
+    assert 'Liked, the oldest first: "Anchor" @; "Candle" @\nDisliked, the oldest first: "Bell" @\n' in said
+    assert "Disliked, the oldest first: nothing yet" in content(asked(prompt="paper"), 1)
+
+
 def test_the_history_is_the_newest_rows_and_the_first_row_has_none() -> None:
     table = asked(history=2)
-    assert content(table, 4) == "@+Candle@-Drum (INST)@: Anchor@?"
+    assert content(table, 4) == "@+@-@: Anchor@?"
+    assert slots(table, 4) == [0, 3, 4, 1]
     assert content(table, 0) == "@+-: Anchor@?"
     assert content(asked(history=0), 4) == "@+-: Anchor@?"
 
@@ -71,13 +78,13 @@ def test_the_history_is_the_newest_rows_and_the_first_row_has_none() -> None:
 @pytest.mark.parametrize(
     ("variant", "text", "told"),
     [
-        ("full", "@+Anchor@-Bell@: Candle@?", [0, 1, 2, 3]),
-        ("without_image", "@+Anchor@-Bell@: Candle@?", [0, 1, 2, 3]),
-        ("plain_network", "@+Anchor@-Bell@: Candle@?", [0, 1, 2, 3]),
-        ("without_user", "+Anchor@-Bell@: Candle@?", [1, 2, 3]),
+        ("full", "@+@-@: Candle@?", [0, 1, 2, 3]),
+        ("without_image", "@+@-@: Candle@?", [0, 1, 2, 3]),
+        ("plain_network", "@+@-@: Candle@?", [0, 1, 2, 3]),
+        ("without_user", "+@-@: Candle@?", [1, 2, 3]),
         ("without_text_title", "@+@-@: @?", [0, 1, 2, 3]),
-        ("text_only", "+Anchor-Bell: Candle?", []),
-        ("zero_shot", "+Anchor-Bell: Candle? Why? Then answer Yes or No.", []),
+        ("text_only", "+Anchor,-Bell,: Candle?", []),
+        ("zero_shot", "+Anchor,-Bell,: Candle? Why? Then answer Yes or No.", []),
     ],
 )
 def test_a_variant_leaves_its_part_out(variant: str, text: str, told: list[int]) -> None:
@@ -99,7 +106,8 @@ def test_there_are_as_many_slots_in_a_text_as_are_told(version: str, variant: st
 
 
 def test_genres_stand_beside_a_title_where_they_are_wanted_and_known() -> None:
-    assert content(asked(attributes=True), 2) == "@+Anchor (Sea, War)@-Bell@: Candle@?"
+    assert content(asked("text_only", attributes=True), 2) == "+Anchor (Sea, War),-Bell,: Candle?"
+    assert '"Anchor" (Sea, War) @' in content(asked(attributes=True, prompt="paper"), 2)
     assert "()" not in content(asked(attributes=True, prompt="paper"), 2)
 
 

@@ -109,7 +109,9 @@ class _Writer:
     def __init__(self, form: Template, said: Said, words: Mapping[int, Mapping[str, str]]) -> None:
         self._form, self._said = form, said
         entry = "both" if said.tokens and said.titles else "token" if said.tokens else "title"
-        self._entries = {item: form.part(entry, token=SLOT, **each) for item, each in words.items()}
+        # A template may be shorter about what was liked before than about what is asked.
+        self._told = {item: form.part(f"told_{entry}", token=SLOT, **each) for item, each in words.items()}
+        self._asked = {item: form.part(entry, token=SLOT, **each) for item, each in words.items()}
         self._user = form.part("user", token=SLOT) if said.user else ""
         self._closing = form.part(said.closing)
         # Slots are told in the order in which they stand in the text, whatever order the template chooses.
@@ -126,7 +128,7 @@ class _Writer:
             "disliked": [item for item, liked in before if not liked],
             "target": [target],
         }
-        words = {name: self._listed(items) for name, items in told.items()}
+        words = {name: self._listed(told[name]) for name in ("liked", "disliked")} | {"target": self._asked[target]}
         content = self._form.message(user=self._user, closing=self._closing, **words)[0]["content"].strip()
         held = {"user": [USER] * self._said.user, **(told if self._said.tokens else dict.fromkeys(told, ()))}
         return content, [slot for name in self._order for slot in held[name]]
@@ -134,4 +136,4 @@ class _Writer:
     def _listed(self, items: list[int]) -> str:
         if not items:
             return self._form.part("none")
-        return self._form.between.join(self._entries[item] for item in items)
+        return self._form.between.join(self._told[item] for item in items)
