@@ -1,5 +1,7 @@
 """States before labelled rows: who gets one, what is in it, and what never can be."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from tests.evaluation.events import interactions
 from weft.data.sequences import Queries
 from weft.evaluation.protocols import Protocol, protocol
-from weft.models.next_liked import NextLiked
+from weft.models.next_liked import NextLiked, _liked
 from weft.models.user_states import UserStatesSettings, user_states, without_later
 from weft.training.runtime import Runtime
 
@@ -167,3 +169,32 @@ def test_nobody_of_whom_nothing_is_known_stands_out(case: tuple[Protocol, pl.Dat
     vectors = np.stack(list(_states(rule, nothing, model).values()))
     assert np.isfinite(vectors).all()
     np.testing.assert_allclose(vectors, np.repeat(vectors[:1], len(vectors), axis=0), atol=1e-6)
+
+
+def test_what_was_disliked_neither_teaches_nor_picks_the_epoch(case: tuple[Protocol, pl.DataFrame]) -> None:
+    rule, splits = case
+    disliked = ~pl.col("label") & (pl.col("split") != "test")
+    other = splits.with_columns(item=pl.when(disliked).then(pl.col("item") % ITEMS + 1).otherwise("item"))
+    clean, dirty = _fitted(rule, splits).tensors(), _fitted(rule, other).tensors()
+    for name, tensor in clean.items():
+        np.testing.assert_array_equal(tensor, dirty[name])
+
+
+def test_the_epoch_is_picked_by_the_next_liked_item_among_those_not_taken_yet() -> None:
+    rule = _rule("pointwise_time")
+    splits = rule.split(_ratings().lazy()).collect()
+    task = rule.task(splits, "validation", ITEMS)
+    asked = _liked(task)
+    assert asked is not None
+    assert asked.filter_seen
+    assert asked.label is None
+    liked = splits.filter("label", split="validation")
+    assert asked.queries.query.tolist() == liked["row"].to_list()
+    assert asked.target.tolist() == liked["item"].to_list()
+    assert task.label is not None
+    assert _liked(replace(task, label=np.zeros_like(task.label))) is None
+    nothing_liked = splits.with_columns(label=pl.col("label") & (pl.col("split") == "train"))
+    model, early = NextLiked(SETTINGS), without_later(nothing_liked, SETTINGS.share)
+    validation = rule.task(early, "validation", ITEMS)
+    history = model.fit(rule.events(early, USERS, ITEMS), validation, Runtime(device="cpu", threads=1))
+    assert history["best"].to_list() == [False, True], "the last epoch stands where nothing can pick one"

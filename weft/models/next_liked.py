@@ -27,8 +27,10 @@ class NextLiked(SASRec):
 
 
 def _liked(task: Task) -> Task | None:
-    """The queries whose answer was liked; None where there is none."""
-    if task.label is None:
-        return task
-    rows = np.flatnonzero(task.label)
-    return replace(task, queries=task.queries.take(rows), target=task.target[rows], label=None) if len(rows) else None
+    """The queries whose answer was liked, asked as a ranking; None where there is none.
+
+    What stands in a history already is not ranked: it would hold the first places and blur the choice of the epoch.
+    """
+    rows = np.arange(len(task)) if task.label is None else np.flatnonzero(task.label)
+    asked = replace(task, queries=task.queries.take(rows), target=task.target[rows], label=None, filter_seen=True)
+    return asked if len(rows) else None

@@ -40,7 +40,7 @@ class UserStatesSettings(SASRecSettings):
     length: int = Field(50, ge=2, le=4096, description="Last items of a history that are read.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout on inputs and block outputs.")
     epochs: int = Field(30, ge=1, le=10_000, description="Most epochs.")
-    patience: int = Field(5, ge=0, description="Evaluations without improvement before stopping; 0 never stops early.")
+    patience: int = Field(8, ge=0, description="Evaluations without improvement before stopping; 0 never stops early.")
     batch: int = Field(64, ge=1, le=65_536, description="Sequences per optimiser step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate of Adam.")
 
