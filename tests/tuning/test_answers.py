@@ -186,6 +186,16 @@ def test_the_mean_loss_does_not_depend_on_the_batches(batch):
         assert sum(value * n for value, n in parts) / count == pytest.approx(loss(*everything).item(), abs=1e-5)
 
 
+def test_no_more_rows_than_the_micro_batch_are_computed_at_once():
+    given = rows(21)
+    steps = list(AnswerBatches(given, 9, seed=0, micro_batch=4).epoch(0))
+    sizes = [[len(part[0]) for part, _ in step] for step in steps if isinstance(step, list)]
+    assert sizes == [[4, 4, 1]] * 2
+    (((ids, *_), count),) = [step for step in steps if not isinstance(step, list)]
+    assert len(ids) == count == 3  # the rest fits at once
+    assert sum(isinstance(step, list) for step in AnswerBatches(given, 9, seed=0).epoch(0)) == 0
+
+
 @pytest.mark.parametrize("micro_batch", [1, 3])
 def test_parts_give_the_weights_of_the_whole_batch(micro_batch):
     trained = []
@@ -223,6 +233,21 @@ def test_layers_that_are_computed_again_give_the_same_gradient_and_keep_less():
     (plain, kept), (again, kept_again) = gradients("auto"), gradients("always")
     assert all(torch.equal(again[name], gradient) for name, gradient in plain.items())
     assert kept_again < kept / 3
+
+
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(("recompute", "during"), [("always", True), ("auto", False), ("never", False)])
+def test_a_tuning_recomputes_where_it_is_asked_to_and_leaves_the_model_as_it_was(recompute, during):
+    model, seen = tiny(), []
+
+    def measure() -> float:
+        seen.append(model.model.model.layers[0].gradient_checkpointing)
+        return 0.5
+
+    settings = SETTINGS.model_copy(update={"epochs": 1, "recompute": recompute})
+    tune(model, rows(8), soft_tokens(model), settings, CPU, Validation("auc", measure))
+    assert seen == [during]
+    assert not model.model.model.layers[0].gradient_checkpointing
 
 
 def test_dropout_of_the_adapter_is_on_in_training_alone():
@@ -265,11 +290,12 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another():
         model = tiny()
         torch.manual_seed(np.random.default_rng().integers(1000).item())  # what was drawn before does not matter
         tune(model, rows(16), soft_tokens(model), SETTINGS, Runtime(device="cpu", seed=seed), None)
-        return list(adapter.parameters(model).values())
+        return [weight for name, weight in adapter.parameters(model).items() if "lora_A" in name]
 
     first, again, other = trained(3), trained(3), trained(4)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    # Drawn anew, and not only in another order of rows: six steps of 0.003 do not take a matrix this far.
+    assert all((a - b).abs().max() > 0.1 for a, b in zip(first, other, strict=True))
 
 
 def test_every_row_comes_once_per_epoch_in_another_order_and_with_little_padding():
@@ -314,6 +340,8 @@ def test_a_tuning_that_cannot_be_done_is_refused_before_the_model_is_touched():
     long = Rows([[5] * 512], [np.zeros((0, 2), np.int64)], [[YES]])
     with pytest.raises(RequestError, match="513 tokens and the model reads 512"):
         tune(model, long, None, SETTINGS, CPU, None)
+    just = Rows([[5] * 511], long.slots, long.answers)
+    tune(tiny(), just, None, SETTINGS.model_copy(update={"epochs": 1}), CPU, None)
     with pytest.raises(RequestError, match="there are no vectors"):
         tune(model, rows(3), None, SETTINGS, CPU, None)
     strange = Rows([[SLOT_ID]], [np.array([[1, 9]], np.int64)], [[YES]])
