@@ -5,9 +5,10 @@ import pytest
 
 from weft.errors import RequestError
 from weft.evaluation.protocols import Protocol, protocol
+from weft.language.prompts import Template, template
 from weft.language.tokens import SLOT
 from weft.schemas import CitRecPrompts, Interactions, Items
-from weft.systems.cit_rec_prompts import SAID, prompts
+from weft.systems.cit_rec_prompts import SAID, _Writer, prompts
 from weft.systems.registry import SYSTEMS
 from weft.systems.settings import PromptSettings
 
@@ -127,6 +128,7 @@ def test_rows_are_drawn_by_the_seed_and_equal_for_every_variant() -> None:
         return made.filter(split="train")["row"].to_list()
 
     assert len(drawn("full", 0)) == 20
+    assert drawn("full", 0) == [row for row in table["row"] if row in set(drawn("full", 0))]
     assert drawn("full", 0) == drawn("text_only", 0) != drawn("full", 1)
 
 
@@ -141,6 +143,23 @@ def test_strict_time_and_the_window_of_the_protocol_bound_the_history() -> None:
     last = blocks.judged(splits(blocks, events), "test", 100)
     assert last["row"].to_list()[-1] == 29
     assert last["before"].to_list()[-1] == list(range(19, 29))
+
+
+def test_a_held_out_row_that_nobody_asks_for_is_not_judged() -> None:
+    blocks = protocol("paper_tallrec_blocks", {"windows": 10})
+    table = splits(blocks, [(1, 1 + row % 4, 1 + row % 5) for row in range(30)])
+    table = table.with_columns(target=pl.col("target") & (pl.col("row") != 29))
+    assert blocks.judged(table, "test", 3)["row"].to_list() == table.filter("target", split="test")["row"].to_list()
+    assert 29 not in blocks.judged(table, "test", 3)["row"]
+
+
+def test_slots_are_told_in_the_order_of_their_places_in_the_template() -> None:
+    parts = template("cit_rec", "brief").parts
+    form = Template(name="turned", text="{target}? {disliked}/{liked}/{user}{closing}", parts=parts, between="")
+    writer = _Writer(form, SAID["full"], {item: {"title": f"T{item}", "attributes": ""} for item in (1, 2, 3)})
+    text, told = writer.message([(1, True), (2, False)], 3)
+    assert text.replace(SLOT, "@") == "T3@? @/@/@"
+    assert told == [3, 2, 1, 0]
 
 
 def test_a_test_row_sees_validation_rows_and_a_validation_row_no_test_row() -> None:
