@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class UserStatesSettings(SASRecSettings):
     """SASRec on liked items, and how much of the training split fits it.
 
-    Chosen on the validation split of the storefront (pointwise_time, seed 0); docs/benchmarks.md has the figures.
+    Chosen on the validation split of the storefront (pointwise_time, seed 0), with ``benchmarks/cit_rec_vectors.py``.
     """
 
     for_pairs: ClassVar[dict[str, Any]] = {"loss": "cross_entropy"}
