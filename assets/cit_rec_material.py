@@ -42,10 +42,6 @@ class Given:
     made_from: tuple[str, ...]
     prompt_settings: str
 
-    def with_vectors(self, vectors: "Vectors") -> "Given":
-        """The same with other vectors."""
-        return replace(self, vectors=vectors)
-
     def pairs(self, rows: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """float32 [n, d] and [n, d']: the user's state and the item's vector of each judged row.
 

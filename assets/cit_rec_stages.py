@@ -103,20 +103,14 @@ class Scorer:
     accelerator: Accelerator
     progress: Progress
 
-    def score(self, cell: Cell, shuffled: int | None = None) -> tuple[pl.DataFrame, fitting.Attributes]:
+    def score(self, cell: Cell) -> tuple[pl.DataFrame, fitting.Attributes]:
         """Scored pairs of validation and test (schema ``ScoredPairs``), and what the footer says about them.
-
-        Args:
-            cell: Whose fit scores.
-            shuffled: A seed: every item is given the vector of another, drawn. For measurements; nothing keeps it.
 
         Raises:
             MissingArtifactError: If it has not been fitted.
             WeftError: If anything was made of other data than stand in storage now.
         """
         of = given(self.store, self.cells, cell)
-        if shuffled is not None and of.vectors is not None:
-            of = of.with_vectors(of.vectors.shuffled(shuffled))
         held = of.prompts.filter(pl.col("split") != "train")
         scored, seconds, told = self._scored(cell, of, held)
         train = of.material.splits.filter(split="train")

@@ -88,10 +88,10 @@ def test_what_the_items_vector_tells_reaches_the_score_and_is_lost_when_vectors_
     value, scores, model, tokens = tuned(folder, prompts, of)
     assert value > 0.95
     test = prompts.filter(split="test")
-    shuffled = of.shuffled(0)
+    shuffled = Vectors(of.row, of.user, np.roll(of.item, 1, axis=0))
     other = SoftTokens.load(shuffled.tables, model.width, tokens.tensors())
     lost = cit_rec.score(model, test, shuffled, other)
-    assert auc(test["label"].to_numpy(), lost)[0] < 0.8
+    assert auc(test["label"].to_numpy(), lost)[0] < 0.5
     assert scores.shape == lost.shape
 
 
@@ -130,8 +130,6 @@ def test_item_vectors_are_spread_column_by_column_and_their_places_kept() -> Non
     expected = (np.arange(12) - 5.5) / np.sqrt(143 / 12)
     np.testing.assert_allclose(of.item[1:, 0], expected, rtol=1e-6)
     assert (of.item[:, 1] == 0).all()
-    assert sorted(of.shuffled(4).item[1:, 0]) == sorted(of.item[1:, 0])
-    assert (of.shuffled(4).item[0] == 0).all()
 
 
 def test_a_row_without_a_state_and_an_item_without_a_vector_are_refused() -> None:

@@ -10,7 +10,7 @@ from weft.systems.plain_network import PlainNetwork, train
 from weft.systems.settings import PlainNetworkSettings
 from weft.training.runtime import Runtime
 
-QUICK = PlainNetworkSettings(hidden=32, epochs=12, batch=64, learning_rate=0.01)
+QUICK = PlainNetworkSettings(hidden=32, epochs=12, patience=0, batch=64, learning_rate=0.01)
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 
 

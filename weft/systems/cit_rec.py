@@ -13,7 +13,7 @@ Variants leave a part out (``registry.py``); the two that tune nothing are ``pla
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -70,11 +70,6 @@ class Vectors:
         table = np.zeros((n_items + 1, vectors.shape[1]), np.float32)
         table[items["item"].to_numpy()] = spread
         return cls(states["row"].to_numpy(), states["vector"].to_numpy().astype(np.float32), table)
-
-    def shuffled(self, seed: int) -> Vectors:
-        """Every item with the vector of another, drawn: what is left of a score that the item tokens carry."""
-        order = np.random.default_rng(seed).permutation(len(self.item) - 1) + 1
-        return replace(self, item=np.concatenate([self.item[:1], self.item[order]]))
 
     @property
     def tables(self) -> dict[str, NDArray[np.float32]]:
