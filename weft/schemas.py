@@ -544,6 +544,8 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "cit_rec.prompts": CitRecPrompts,
     "cit_rec.adapter": Weights,
     "cit_rec.projections": Weights,
+    "cit_rec.adapter_history": TrainingHistory,
+    "cit_rec.scored_pairs": ScoredPairs,
     "behaviour.user_states_history": TrainingHistory,
     "alignment.heads": Weights,
     "alignment.quality": AlignmentQuality,
