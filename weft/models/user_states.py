@@ -3,7 +3,10 @@
 The network must not have been trained on the row's own label: it would have learnt some of them by heart, and whoever
 learns from its states would trust them more than they deserve on rows that nobody has seen. So the training rows are
 cut once more: a window of the earliest fits the network, and the later ones, with all rows of validation and test, get
-a state. Early rows get none. One network makes all states, so that they lie in one space. Imports no torch.
+a state. Early rows get none. One network makes all states, so that they lie in one space.
+
+The rule has a price, since the network sees half of the rows: on the storefront, fitted on all of them, its states took
+a probe to a validation AUC of 0.66 instead of 0.64 (``benchmarks/cit_rec_vectors.py``). Imports no torch.
 """
 
 from __future__ import annotations
