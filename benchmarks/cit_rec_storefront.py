@@ -1,6 +1,6 @@
 """CIT-Rec on the storefront, part by part, where the truth is known: does the image branch help, and only then?
 
-    python -m benchmarks.cit_rec_storefront                               # seeds 201, 202 and 203: about 2 hours
+    python -m benchmarks.cit_rec_storefront                               # seeds 201, 202 and 203: hours
     python -m benchmarks.cit_rec_storefront --preset tiny --seeds 0       # a trial
 
 A seed is that of the shop and of every fit. The world is always world 0, so that the house models are trained once, in

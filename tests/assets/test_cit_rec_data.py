@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from assets.partitions import DATASETS
+from benchmarks import shuffled_images
+from benchmarks.judged_pairs import Shop
 from pipelines import jobs, report
 from pipelines.definitions import build_defs
 from resources.artifacts import ArtifactStore
@@ -123,6 +125,19 @@ def test_beauty_is_judged_past_against_future(beauty: ArtifactStore) -> None:
     splits = beauty.read("interactions.splits", Cell("amazon-beauty", "pointwise_time"))
     assert splits["label"].to_list() == (splits["rating"] >= 4).to_list()
     _whole(beauty, Cell("amazon-beauty", "pointwise_time", "offline", "full", 0), splits)
+
+
+def test_wrong_pictures_move_the_scores_of_the_fitted_system_and_right_ones_give_them_back(
+    books: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(Path(str(books.base)), "book-crossing", "paper_tallrec_blocks", 0)
+    kept = shop.scored()["cit_rec"]
+    wrong = shuffled_images.scored_with_shuffled_images(shop)
+    assert wrong.drop("score").equals(kept.drop("score"))
+    assert (wrong["score"] != kept["score"]).mean() > 0.5  # many pictures are of one colour: theirs may stay
+    monkeypatch.setattr(shuffled_images, "shuffled", lambda aligned, seed: aligned["vector"].to_numpy())
+    right = shuffled_images.scored_with_shuffled_images(shop)
+    assert np.allclose(right["score"], kept["score"], atol=1e-5)
 
 
 def _whole(store: ArtifactStore, cell: Cell, splits: pl.DataFrame) -> None:
