@@ -26,8 +26,8 @@ from weft.systems.registry import FULL, SYSTEMS
 _USERS = 6
 _HISTORY = 8
 _RECOMMENDED = 8
-_SIDE = 160
-"""Shorter side of a picture on the page in pixels: a page of a hundred of them stays under 2 MB."""
+_SIDE = 120
+"""Shorter side of a picture on the page in pixels, as wide as it is shown: a hundred of them take one or two MB."""
 
 
 def show(base: str, dataset: str, console: Console) -> None:
