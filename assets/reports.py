@@ -94,7 +94,10 @@ def ablations(context: dg.AssetExecutionContext, io_manager: dg.ResourceParam[Pa
 
 @_report(key=["reports", "cost"], deps=OUTCOMES)
 def cost(context: dg.AssetExecutionContext, io_manager: dg.ResourceParam[ParquetStorage]) -> Rebuild:
-    """Seconds of fitting and of scoring and parameters of every system, with and without a language model."""
+    """Seconds of fitting and of scoring and parameters of every system, with and without a language model.
+
+    The one table whose content is time, so that equal runs give another digest; nothing is made from it.
+    """
     return Rebuild(lambda: costs_of(outcomes(io_manager.store, context.partition_key)))
 
 

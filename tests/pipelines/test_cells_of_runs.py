@@ -36,7 +36,9 @@ def test_one_system_then_another_then_the_first_with_a_second_seed_all_stand(tin
     written = {key: leaf.path.stat().st_mtime_ns for key, leaf in before.items()}
     assert make(tiny_storage, "popularity", ingest=False).success
     after = {(leaf.asset, leaf.cell): leaf for leaf in store.leaves()}
-    assert {key: leaf.digest for key, leaf in after.items()} == {key: leaf.digest for key, leaf in before.items()}
+    timed = ("reports.cost", Cell("tiny"))  # what it tells is how long things took
+    assert after.keys() == before.keys()
+    assert {key for key, leaf in after.items() if leaf.digest != before[key].digest} <= {timed}
     changed = {key for key, leaf in after.items() if leaf.path.stat().st_mtime_ns != written[key]}
     assert {key for key in changed if key[0].startswith("baselines.")} == {
         ("baselines.popularity", cell()), ("baselines.popularity_rankings", cell()),
