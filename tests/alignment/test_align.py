@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.models.contracts import Interrupted, Watcher
-from weft.alignment.align import Aligned, _apart, _Batches, _Pairs, align
+from weft.alignment.align import Aligned, _apart, _Pairs, align
 from weft.alignment.settings import AlignmentSettings
 from weft.progress import NoProgress, Progress
 from weft.training.runtime import Runtime
+from weft.training.tensor_batches import TensorBatches
 
 N = 200
 SETTINGS = AlignmentSettings(epochs=20, batch=64, learning_rate=3e-3, width=8)
@@ -173,7 +174,7 @@ def test_an_interrupted_alignment_goes_on_to_the_same_vectors(
 
 def test_an_epoch_holds_each_item_once_at_most_in_full_batches_and_every_epoch_has_an_order_of_its_own() -> None:
     vectors = np.arange(10, dtype=np.float32)[:, None]
-    batches = _Batches(_Pairs.of(vectors, vectors, np.arange(10)), 4, seed=0)
+    batches = TensorBatches(_Pairs.of(vectors, vectors, np.arange(10)).tensors, 4, seed=0, whole=True)
     epochs = [[batch[0][:, 0].tolist() for batch, _ in batches.epoch(number)] for number in (0, 1, 0)]
     assert [len(batch) for batch in epochs[0]] == [4, 4]
     assert len(batches) == 2

@@ -14,8 +14,9 @@ from weft.data.world.works import STYLES, works
 from weft.errors import RequestError
 from weft.progress import NoProgress
 from weft.schemas import TrainingHistory
+from weft.training.tensor_batches import TensorBatches
 from weft.vision.encoder import ImageTextEncoder
-from weft.vision.house import _Batches, _Contrast, _Pairs, _recall, train
+from weft.vision.house import _Contrast, _Pairs, _recall, train
 from weft.vision.settings import HouseVisionSettings
 
 
@@ -176,7 +177,7 @@ def test_settings_out_of_bounds_are_refused():
 
 def test_the_last_rows_of_a_batch_never_make_an_easier_one():
     numbers = torch.arange(11)
-    batches = _Batches(_Pairs(numbers, numbers, numbers, numbers), batch=4, seed=0)
+    batches = TensorBatches([numbers, numbers, numbers, numbers], batch=4, seed=0, whole=True)
     drawn = [[rows[0].tolist() for rows, _ in batches.epoch(number)] for number in (0, 0, 1)]
     assert len(batches) == 2
     assert [len(rows) for rows in drawn[0]] == [4, 4]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from weft.alignment.settings import AlignmentSettings
 from weft.schemas import AlignmentQuality, TrainingHistory
 from weft.training.loop import Validation, fit, open_fabric
 from weft.training.runtime import Runtime
+from weft.training.tensor_batches import TensorBatches
 
 FEWEST = 20
 """Items with picture and text that can be learnt from at all."""
@@ -84,7 +85,7 @@ def align(
         _LOG.warning("%d items have a picture and a text: the heads stay as they were drawn", len(rows))
     else:
         training, held = _Pairs.of(image, text, trained), _Pairs.of(image, text, held_out)
-        batches = _Batches(training, settings.batch, runtime.seed)
+        batches = TensorBatches(training.tensors, settings.batch, runtime.seed, whole=True)
         validation = Validation("information", lambda: _information(heads, held, fabric.device))
         history = fit(heads, batches, settings, runtime, validation, fabric)
     heads = heads.cpu().eval()
@@ -126,32 +127,17 @@ class _Pairs:
         same = (torch.unique(part, dim=0, return_inverse=True)[1] for part in (pictures, texts))
         return cls(pictures, texts, *same)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, ...]:
-        return self.image[index], self.text[index], self.same_image[index], self.same_text[index]
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.image, self.text, self.same_image, self.same_text
 
     def __len__(self) -> int:
         return len(self.image)
 
 
-class _Batches:
-    """Full batches in an order of the epoch's own: a smaller last one would be an easier task."""
-
-    def __init__(self, pairs: _Pairs, batch: int, seed: int) -> None:
-        self._pairs, self._batch, self._seed = pairs, min(batch, len(pairs)), seed
-
-    def __len__(self) -> int:
-        return len(self._pairs) // self._batch
-
-    def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, ...], int]]:
-        order = np.random.default_rng([self._seed, number]).permutation(len(self._pairs))
-        for start in range(0, len(self) * self._batch, self._batch):
-            rows = torch.from_numpy(order[start : start + self._batch])
-            yield self._pairs.batch(rows), len(rows)
-
-
 def _information(heads: Heads, held: _Pairs, device: torch.device) -> float:
     with torch.inference_mode():
-        loss = heads(*(part.to(device) for part in held.batch(torch.arange(len(held)))))
+        loss = heads(*(part.to(device) for part in held.tensors))
     return math.log(len(held)) - loss.item()
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from weft.evaluation.comparison import paired
 from weft.evaluation.leaderboard import HEADLINES
 from weft.evaluation.measuring import Measured, mean_over_seeds, measure
-from weft.evaluation.tables import Outcome, in_order, questions, rounded, splits_of, table_of
+from weft.evaluation.tables import Outcome, difference_told, in_order, questions, rounded, splits_of, table_of
 from weft.schemas import Ablations
 from weft.systems.registry import FULL
 
@@ -59,9 +59,6 @@ def _differences(full: Measured, other: Measured) -> Iterator[dict[str, Any]]:
             "slice": part,
             "full": rounded(full.value[place]),
             "value": rounded(other.value[place]),
-            "delta": rounded(difference.delta[place]),
-            "ci_low": rounded(difference.low[place]),
-            "ci_high": rounded(difference.high[place]),
-            "p": rounded(difference.p[place]),
+            **difference_told(difference, place),
             "n": int(full.n[place]),
         }

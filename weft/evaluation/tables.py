@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from weft.cells import Cell
 from weft.evaluation import metrics as m
-from weft.evaluation.comparison import paired
+from weft.evaluation.comparison import Difference, paired
 from weft.evaluation.intervals import interval
 from weft.evaluation.measuring import Catalogue, Measured, measure
 from weft.schemas import SPLITS, Comparisons, Metrics
@@ -112,12 +112,19 @@ def _compare(a: tuple[Outcome, Measured], b: tuple[Outcome, Measured]) -> Iterat
             "metric": metric,
             "k": k,
             "slice": part,
-            "delta": rounded(difference.delta[place]),
-            "ci_low": rounded(difference.low[place]),
-            "ci_high": rounded(difference.high[place]),
-            "p": rounded(difference.p[place]),
+            **difference_told(difference, place),
             "n": int(of_left.n[place]),
         }
+
+
+def difference_told(difference: Difference, place: int) -> dict[str, float | None]:
+    """One difference as the columns that every table of differences has."""
+    return {
+        "delta": rounded(difference.delta[place]),
+        "ci_low": rounded(difference.low[place]),
+        "ci_high": rounded(difference.high[place]),
+        "p": rounded(difference.p[place]),
+    }
 
 
 def splits_of(outcome: Outcome) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from weft.evaluation.metrics import auc
 from weft.systems.settings import PlainNetworkSettings
 from weft.training.loop import Validation, fit, open_fabric
 from weft.training.runtime import Runtime
+from weft.training.tensor_batches import TensorBatches
 
 
 class PlainNetwork(nn.Module):
@@ -75,31 +75,9 @@ def train(
     """The network fitted on rows of (user state, item vector, label), and its history; ``held`` picks the epoch."""
     torch.manual_seed(runtime.seed)
     network = PlainNetwork(users.shape[1], items.shape[1], settings)
-    batches = _Batches(users, items, labels, settings.batch, runtime.seed)
+    rows = [torch.from_numpy(part) for part in (users, items, labels.astype(np.float32))]
+    batches = TensorBatches(rows, settings.batch, runtime.seed)
     validation = Validation("auc", lambda: float(auc(held[2], network.score(*held[:2]).astype(np.float64))[0]))
     both = held[2].any() and not held[2].all()
     history = fit(network, batches, settings, runtime, validation if both else None, open_fabric(runtime))
     return network, history
-
-
-class _Batches:
-    """Shuffled batches, every row once per epoch; seed and epoch decide the order."""
-
-    def __init__(
-        self,
-        users: NDArray[np.float32],
-        items: NDArray[np.float32],
-        labels: NDArray[np.bool_],
-        batch: int,
-        seed: int,
-    ) -> None:
-        self._parts = tuple(map(torch.from_numpy, (users, items, labels.astype(np.float32))))
-        self._batch, self._seed = batch, seed
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._parts[0]) / self._batch)
-
-    def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, ...], int]]:
-        order = torch.from_numpy(np.random.default_rng([self._seed, number]).permutation(len(self._parts[0])))
-        for chosen in order.split(self._batch):
-            yield tuple(part[chosen] for part in self._parts), len(chosen)

@@ -7,7 +7,7 @@ if at all, from a catalogue's own pictures and texts: these alone give it no rea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from weft.errors import RequestError
 from weft.schemas import TrainingHistory
 from weft.training.loop import Validation, fit, open_fabric
 from weft.training.runtime import Runtime
+from weft.training.tensor_batches import TensorBatches
 from weft.vision.pictures import open_picture
 from weft.vision.settings import HouseVisionSettings
 
@@ -87,7 +88,12 @@ def _learn(
     training, held_out = pairs.where(~apart), pairs.where(apart)
     work = runtime.work / name if runtime.work else None
     validation = Validation("recall@10", lambda: _recall(module, held_out, fabric.device))
-    batches = _Batches(training, settings.batch, runtime.seed)
+    batches = TensorBatches(
+        (training.pictures, training.tokens, training.same_picture, training.same_text),
+        settings.batch,
+        runtime.seed,
+        whole=True,
+    )
     return fit(module, batches, settings, replace(runtime, work=work), validation, fabric)
 
 
@@ -113,26 +119,6 @@ class _Pairs:
     def where(self, mask: np.ndarray) -> _Pairs:
         rows = torch.from_numpy(np.flatnonzero(mask))
         return _Pairs(*(part[rows] for part in (self.pictures, self.tokens, self.same_picture, self.same_text)))
-
-
-class _Batches:
-    """Full batches in an order of the epoch's own: a smaller last one would be an easier task."""
-
-    def __init__(self, pairs: _Pairs, batch: int, seed: int) -> None:
-        self._pairs, self._batch, self._seed = pairs, min(batch, len(pairs)), seed
-
-    def __len__(self) -> int:
-        return len(self._pairs) // self._batch
-
-    def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, ...], int]]:
-        order = np.random.default_rng([self._seed, number]).permutation(len(self._pairs))
-        for start in range(0, len(self) * self._batch, self._batch):
-            rows = torch.from_numpy(order[start : start + self._batch])
-            pairs = self._pairs
-            yield (
-                (pairs.pictures[rows], pairs.tokens[rows], pairs.same_picture[rows], pairs.same_text[rows]),
-                len(rows),
-            )
 
 
 class _Contrast(nn.Module):
