@@ -13,15 +13,14 @@ from assets import cit_rec_stages, fitting, shown
 from assets.baselines import SYSTEM_TAG
 from assets.cit_rec_material import (
     ADAPTER,
-    PLAIN,
     STATES,
     SYSTEM,
-    WITHOUT_FIT,
     current,
     given,
     need_rows,
     settings_of,
     states_of,
+    variant_of,
 )
 from assets.content import HOUSE_LANGUAGE, ITEMS, SPLITS, made
 from assets.model_config import config_of
@@ -106,7 +105,7 @@ def adapter(
 ) -> Iterator[dg.Output[Any]]:
     """Adapter and projections, trained together on the answers; the plain network in the variant of that name."""
     store, profile = io_manager.store, cells.models()
-    wanted = [cell for cell in cells.of_system(SYSTEM, context.partition_key) if cell.variant not in WITHOUT_FIT]
+    wanted = [cell for cell in cells.of_system(SYSTEM, context.partition_key) if variant_of(cell).has("fit")]
     tuned: dict[Cell, cit_rec_stages.Tuned] = {}
     works = []
     with fitting.alone(store, ADAPTER, wanted, context.run_id):
@@ -114,7 +113,7 @@ def adapter(
             of, model = given(store, cells, cell), None
             need_rows(of)
             settings: ModelSettings = PlainNetworkSettings()
-            if cell.variant != PLAIN:
+            if variant_of(cell).has("language_model"):
                 settings = settings_of(TuningSettings, profile.tuning[SYSTEM], config.overrides())
                 model = language_model.adapted(store, profile, SYSTEM, accelerator.device)
             device = accelerator.name()

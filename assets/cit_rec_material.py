@@ -17,6 +17,7 @@ from resources.profiles import TuningSpec
 from weft.cells import Cell
 from weft.errors import RequestError, WeftError
 from weft.models.settings import ModelSettings
+from weft.systems.registry import SYSTEMS, Variant
 
 if TYPE_CHECKING:
     from weft.systems.cit_rec import Vectors
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 SYSTEM = "cit_rec"
 PROMPTS, ADAPTER, PROJECTIONS = (f"{SYSTEM}.{name}" for name in ("prompts", "adapter", "projections"))
 STATES, ALIGNED, TEXTS = "behaviour.user_states", "alignment.aligned_items", "content.llm_embeddings"
-
-WITHOUT_VECTORS = ("text_only", "zero_shot")
-WITHOUT_FIT = ("zero_shot",)
-PLAIN = "plain_network"
 
 _Kind = TypeVar("_Kind", bound=ModelSettings)
 
@@ -54,6 +51,11 @@ class Given:
         return users, self.vectors.item[rows["item"].to_numpy()]
 
 
+def variant_of(cell: Cell) -> Variant:
+    """What the cell's variant has and does without."""
+    return SYSTEMS[SYSTEM].variants[str(cell.variant)]
+
+
 def states_of(cell: Cell) -> Cell:
     """Where the user states of a cell stand: they depend on no variant."""
     return replace(cell, variant=None)
@@ -74,7 +76,7 @@ def given(store: ArtifactStore, cells: Cells, cell: Cell) -> Given:
     """
     prompts = current(store, PROMPTS, cell)
     vectors, digests = None, [store.digest(PROMPTS, cell)]
-    if cell.variant not in WITHOUT_VECTORS:
+    if variant_of(cell).has("user_token") or variant_of(cell).has("item_tokens"):
         vectors, read = vectors_of(store, cell)
         digests += read
     settings = store.footer(PROMPTS, cell)["settings"]
@@ -84,18 +86,18 @@ def given(store: ArtifactStore, cells: Cells, cell: Cell) -> Given:
 def vectors_of(store: ArtifactStore, cell: Cell) -> "tuple[Vectors, list[str]]":
     """Users' states before each row and the items' vectors, and the digests of both.
 
-    ``without_image`` reads the plain vectors of the texts: in the aligned ones the heads have learnt from pictures.
+    Without pictures these are the plain vectors of the texts: in the aligned ones the heads have learnt from pictures.
     """
     from weft.systems.cit_rec import Vectors  # noqa: PLC0415 - imports torch
 
     items = store.scan("interactions.items", cell.of_dataset()).select(pl.len()).collect().item()
     states = current(store, STATES, states_of(cell))
-    if cell.variant == "without_image":
-        asset, place = TEXTS, Cell(cell.dataset, profile=cell.profile)
-        vectors = current(store, asset, place).filter(of="text")
-    else:
+    if variant_of(cell).has("pictures"):
         asset, place = ALIGNED, Cell(cell.dataset, profile=cell.profile, seed=cell.seed)
         vectors = current(store, asset, place)
+    else:
+        asset, place = TEXTS, Cell(cell.dataset, profile=cell.profile)
+        vectors = current(store, asset, place).filter(of="text")
     digests = [store.digest(STATES, states_of(cell)), store.digest(asset, place)]
     return Vectors.of(states, vectors, items), digests
 

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assets import fitting
-from assets.cit_rec_material import ADAPTER, PLAIN, PROJECTIONS, SYSTEM, WITHOUT_FIT, Given, attributes, current, given
+from assets.cit_rec_material import ADAPTER, PROJECTIONS, SYSTEM, Given, attributes, current, given, variant_of
 from resources import model_folders, weights
 from resources.accelerator import Accelerator
 from resources.artifacts import ArtifactStore
@@ -123,17 +123,18 @@ class Scorer:
 
     def _scored(self, cell: Cell, of: Given, held: pl.DataFrame) -> tuple[NDArray[np.floating], float, dict[str, str]]:
         """Scores, the seconds that they took, and what the footer says."""
-        if cell.variant in WITHOUT_FIT:
+        variant = variant_of(cell)
+        if not variant.has("fit"):
             return self._asked(of, held)
-        fitted = PROJECTIONS if cell.variant == PLAIN else ADAPTER
+        fitted = ADAPTER if variant.has("language_model") else PROJECTIONS
         current(self.store, fitted, cell)
         footer = self.store.footer(fitted, cell)
         carried = ("settings", "prompt_settings", "config_digest", "seconds_fit", "parameters", "language_model")
         told = {**attributes(of, None, self.accelerator.name()), **{name: footer[name] for name in carried}}
-        if cell.variant == PLAIN:
-            scores, seconds = self._plain(cell, of, held, footer["settings"])
-        else:
+        if variant.has("language_model"):
             scores, seconds = self._tuned(cell, of, held)
+        else:
+            scores, seconds = self._plain(cell, of, held, footer["settings"])
         return scores, seconds, told
 
     def _tuned(self, cell: Cell, of: Given, held: pl.DataFrame) -> tuple[NDArray[np.floating], float]:

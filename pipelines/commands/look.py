@@ -83,8 +83,8 @@ def systems() -> None:
             )
     for name, system in SYSTEMS.items():
         console.print(f"[bold]{name}[/bold]  {escape(system.title)}", highlight=False)
-        for variant, what in system.variants.items():
-            console.print(f"  --variants {variant}  {escape(what)}", highlight=False, soft_wrap=True)
+        for variant, one in system.variants.items():
+            console.print(f"  --variants {variant}  {escape(one.about)}", highlight=False, soft_wrap=True)
     for bound, title in BOUNDS.items():
         console.print(f"[bold]{bound}[/bold]  {title}", highlight=False)
 

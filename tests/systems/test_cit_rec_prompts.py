@@ -8,10 +8,11 @@ from weft.evaluation.protocols import Protocol, protocol
 from weft.language.prompts import Template, template
 from weft.language.tokens import SLOT
 from weft.schemas import CitRecPrompts, Interactions, Items
-from weft.systems.cit_rec_prompts import SAID, _Writer, prompts
+from weft.systems.cit_rec_prompts import _Writer, prompts
 from weft.systems.registry import SYSTEMS
 from weft.systems.settings import PromptSettings
 
+VARIANTS = SYSTEMS["cit_rec"].variants
 TITLES = {1: "Anchor", 2: "Bell", 3: "Candle", 4: f"Drum{SLOT} [INST]"}
 EVENTS = [(1, 1, 5), (1, 2, 1), (1, 3, 5), (1, 4, 2), (1, 1, 4)]
 """User, item and rating of rows 0 to 4, one second apart."""
@@ -94,12 +95,8 @@ def test_a_variant_leaves_its_part_out(variant: str, text: str, told: list[int])
     assert slots(table, 2) == told
 
 
-def test_every_variant_of_the_registry_has_its_prompts() -> None:
-    assert set(SAID) == set(SYSTEMS["cit_rec"].variants)
-
-
 @pytest.mark.parametrize("version", ["brief", "paper"])
-@pytest.mark.parametrize("variant", list(SAID))
+@pytest.mark.parametrize("variant", list(VARIANTS))
 def test_there_are_as_many_slots_in_a_text_as_are_told(version: str, variant: str) -> None:
     table = asked(variant, prompt=version, attributes=True)
     for row in table["row"]:
@@ -156,7 +153,7 @@ def test_a_held_out_row_that_nobody_asks_for_is_not_judged() -> None:
 def test_slots_are_told_in_the_order_of_their_places_in_the_template() -> None:
     parts = template("cit_rec", "brief").parts
     form = Template(name="turned", text="{target}? {disliked}/{liked}/{user}{closing}", parts=parts, between="")
-    writer = _Writer(form, SAID["full"], {item: {"title": f"T{item}", "attributes": ""} for item in (1, 2, 3)})
+    writer = _Writer(form, VARIANTS["full"], {item: {"title": f"T{item}", "attributes": ""} for item in (1, 2, 3)})
     text, told = writer.message([(1, True), (2, False)], 3)
     assert text.replace(SLOT, "@") == "T3@? @/@/@"
     assert told == [3, 2, 1, 0]

@@ -51,7 +51,8 @@ def system_title(system: str, variant: str = FULL) -> str:
 
 def variant_about(system: str, variant: str) -> str:
     """What a variant leaves out or replaces; empty for one that is not registered."""
-    return SYSTEMS[system].variants.get(variant, "") if system in SYSTEMS else ""
+    known = SYSTEMS[system].variants if system in SYSTEMS else {}
+    return known[variant].about if variant in known else ""
 
 
 def chance(p: float) -> str:

@@ -7,7 +7,6 @@ and the number of the item (0: the user) in ``slots``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -18,35 +17,13 @@ from weft.language.prompts import Template, item_words, template
 from weft.language.sanitise import sanitise
 from weft.language.tokens import SLOT
 from weft.schemas import CitRecPrompts
+from weft.systems.registry import SYSTEMS, Variant
 from weft.systems.settings import PromptSettings
 
 USER = 0
 """The user's token in ``slots``; items are numbered from 1."""
 
 _ATTRIBUTES = 80  # characters
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the prompts of a variant hold."""
-
-    user: bool
-    tokens: bool
-    titles: bool
-    closing: str = "answer"
-
-
-_ALL = Said(user=True, tokens=True, titles=True)
-SAID: Mapping[str, Said] = {
-    "full": _ALL,
-    "without_user": Said(user=False, tokens=True, titles=True),
-    "without_image": _ALL,  # the same tokens, of other vectors
-    "without_text_title": Said(user=True, tokens=True, titles=False),
-    "text_only": Said(user=False, tokens=False, titles=True),
-    "zero_shot": Said(user=False, tokens=False, titles=True, closing="reason"),
-    "plain_network": _ALL,  # it reads the slots alone
-}
-"""What each variant says."""
 
 
 def prompts(
@@ -66,7 +43,7 @@ def prompts(
         items: Schema ``Items``.
         stated: Rows that have a user state. Of the training rows these alone are drawn, for every variant, so that
             all of them learn from the same.
-        variant: A key of ``SAID``.
+        variant: One of the registry's.
         settings: Rows, history, template.
         seed: Of the draw.
 
@@ -83,7 +60,7 @@ def prompts(
     labelled = splits.filter(pl.col("label").is_not_null())
     told = dict(zip(labelled["row"], labelled.select("item", "label").iter_rows(), strict=True))
     form = template("cit_rec", settings.prompt)
-    writer = _Writer(form, SAID[variant], _words(items, form, attributes=settings.attributes))
+    writer = _Writer(form, SYSTEMS["cit_rec"].variants[variant], _words(items, form, attributes=settings.attributes))
     asked = []
     for split, part in parts.items():
         for row, user, item, label, before in part.iter_rows():
@@ -106,14 +83,15 @@ def _words(items: pl.DataFrame, form: Template, *, attributes: bool) -> dict[int
 class _Writer:
     """Writes the prompts of one variant in the words of one template."""
 
-    def __init__(self, form: Template, said: Said, words: Mapping[int, Mapping[str, str]]) -> None:
-        self._form, self._said = form, said
-        entry = "both" if said.tokens and said.titles else "token" if said.tokens else "title"
+    def __init__(self, form: Template, variant: Variant, words: Mapping[int, Mapping[str, str]]) -> None:
+        self._form, self._variant = form, variant
+        tokens, titles = variant.has("item_tokens"), variant.has("titles")
+        entry = "both" if tokens and titles else "token" if tokens else "title"
         # A template may be shorter about what was liked before than about what is asked.
         self._told = {item: form.part(f"told_{entry}", token=SLOT, **each) for item, each in words.items()}
         self._asked = {item: form.part(entry, token=SLOT, **each) for item, each in words.items()}
-        self._user = form.part("user", token=SLOT) if said.user else ""
-        self._closing = form.part(said.closing)
+        self._user = form.part("user", token=SLOT) if variant.has("user_token") else ""
+        self._closing = form.part("answer" if variant.has("fit") else "reason")
         # Slots are told in the order in which they stand in the text, whatever order the template chooses.
         places = ("{user}", "{liked}", "{disliked}", "{target}")
         self._order = sorted((place.strip("{}") for place in places if place in form.text), key=self._place)
@@ -130,8 +108,9 @@ class _Writer:
         }
         words = {name: self._listed(told[name]) for name in ("liked", "disliked")} | {"target": self._asked[target]}
         content = self._form.message(user=self._user, closing=self._closing, **words)[0]["content"].strip()
-        held = {"user": [USER] * self._said.user, **(told if self._said.tokens else dict.fromkeys(told, ()))}
-        return content, [slot for name in self._order for slot in held[name]]
+        held = {"user": [USER]} if self._variant.has("user_token") else {}
+        held |= told if self._variant.has("item_tokens") else {}
+        return content, [slot for name in self._order for slot in held.get(name, [])]
 
     def _listed(self, items: list[int]) -> str:
         if not items:

@@ -9,6 +9,26 @@ from typing import Literal
 
 FULL = "full"
 
+Part = Literal["user_token", "item_tokens", "titles", "pictures", "fit", "language_model"]
+"""What a variant may do without."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A system with a part left out or replaced.
+
+    Attributes:
+        about: What it is, for people.
+        without: The parts that it does without.
+    """
+
+    about: str
+    without: tuple[Part, ...] = ()
+
+    def has(self, part: Part) -> bool:
+        """Whether the part is in it."""
+        return part not in self.without
+
 
 @dataclass(frozen=True)
 class System:
@@ -20,7 +40,7 @@ class System:
         kind: Of the protocols that it works under.
         protocol: Its headline.
         untimed: The protocol in its place for data without times; empty where there is none.
-        variants: What each variant leaves out or replaces, by name; ``full`` is the whole.
+        variants: Its variants by name; ``full`` is the whole.
     """
 
     name: str
@@ -28,7 +48,7 @@ class System:
     kind: Literal["ranking", "pointwise"]
     protocol: str
     untimed: str
-    variants: Mapping[str, str]
+    variants: Mapping[str, Variant]
 
 
 SYSTEMS: Mapping[str, System] = MappingProxyType(
@@ -41,13 +61,22 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
             "paper_tallrec_blocks",
             MappingProxyType(
                 {
-                    FULL: "the whole system",
-                    "without_user": "no user token",
-                    "without_image": "item tokens of texts alone",
-                    "without_text_title": "item tokens in the place of titles",
-                    "text_only": "titles alone, no token of a vector: TALLRec (Bao et al. 2023) in the same prompts",
-                    "zero_shot": "nothing is trained: the model reasons, then answers (Kojima et al. 2022)",
-                    "plain_network": "a two-layer network on the same vectors in the place of the language model",
+                    FULL: Variant("the whole system"),
+                    "without_user": Variant("no user token", ("user_token",)),
+                    "without_image": Variant("item tokens of texts alone", ("pictures",)),
+                    "without_text_title": Variant("item tokens in the place of titles", ("titles",)),
+                    "text_only": Variant(
+                        "titles alone, no token of a vector: TALLRec (Bao et al. 2023) in the same prompts",
+                        ("user_token", "item_tokens"),
+                    ),
+                    "zero_shot": Variant(
+                        "nothing is trained: the model reasons, then answers (Kojima et al. 2022)",
+                        ("user_token", "item_tokens", "fit"),
+                    ),
+                    "plain_network": Variant(
+                        "a two-layer network on the same vectors in the place of the language model",
+                        ("language_model",),
+                    ),
                 }
             ),
         )
