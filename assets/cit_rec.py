@@ -13,6 +13,7 @@ from assets import cit_rec_stages, fitting, shown
 from assets.baselines import SYSTEM_TAG
 from assets.cit_rec_material import (
     ADAPTER,
+    PROMPTS,
     STATES,
     SYSTEM,
     current,
@@ -72,7 +73,7 @@ def prompts(
     from weft.systems import cit_rec_prompts  # noqa: PLC0415 - imports transformers
 
     store, frames = io_manager.store, {}
-    settings = settings_of(PromptSettings, cells.models().tuning[SYSTEM], config.overrides())
+    settings = settings_of(PROMPTS, PromptSettings, cells.models().tuning[SYSTEM], config.overrides())
     for cell in cells.of_system(SYSTEM, context.partition_key):
         stated = current(store, STATES, states_of(cell))["row"]
         items = store.read("interactions.items", cell.of_dataset())
@@ -114,7 +115,7 @@ def adapter(
             need_rows(of)
             settings: ModelSettings = PlainNetworkSettings()
             if variant_of(cell).has("language_model"):
-                settings = settings_of(TuningSettings, profile.tuning[SYSTEM], config.overrides())
+                settings = settings_of(ADAPTER, TuningSettings, profile.tuning[SYSTEM], config.overrides())
                 model = language_model.adapted(store, profile, SYSTEM, accelerator.device)
             device = accelerator.name()
             computes = device, accelerator.precision

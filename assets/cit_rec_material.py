@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from assets import fitting
 from assets.baselines import material
@@ -61,10 +62,19 @@ def states_of(cell: Cell) -> Cell:
     return replace(cell, variant=None)
 
 
-def settings_of(kind: type[_Kind], spec: TuningSpec, overrides: Mapping[str, Any]) -> _Kind:
-    """The settings that a profile states, with what the run configuration sets in its place."""
+def settings_of(asset: str, kind: type[_Kind], spec: TuningSpec, overrides: Mapping[str, Any]) -> _Kind:
+    """The settings of ``asset`` that a profile states, with what the run configuration sets in its place.
+
+    Raises:
+        RequestError: If a name is unknown or a value is out of bounds.
+    """
     stated = {name: value for name, value in spec.model_dump().items() if name in kind.model_fields}
-    return kind(**{**stated, **overrides})
+    try:
+        return kind(**{**stated, **overrides})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join([asset, *map(str, first["loc"])])
+        raise RequestError(f"setting {field}: {first['msg']}", f"fields: {', '.join(kind.model_fields)}") from error
 
 
 def given(store: ArtifactStore, cells: Cells, cell: Cell) -> Given:

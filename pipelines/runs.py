@@ -14,19 +14,25 @@ import dagster as dg
 from pydantic import ValidationError
 from rich.console import Console
 
+from assets import cit_rec_material as cit_rec
 from assets.bounds import BOUNDS
 from assets.house import HOUSES, House, HouseConfig
 from pipelines import jobs
 from pipelines.follow import Follower, Seen
 from pipelines.instance import HOST_TAG
 from resources import profiles
+from weft.alignment.settings import AlignmentSettings
 from weft.cells import check_key
 from weft.data.registry import DatasetSpec
 from weft.errors import RequestError
 from weft.evaluation.protocols import PROTOCOLS, headline, protocol
+from weft.language.prompts import template
 from weft.models.registry import MODELS
 from weft.models.settings import resolve
+from weft.models.user_states import UserStatesSettings
 from weft.systems.registry import FULL, SYSTEMS
+from weft.systems.settings import PromptSettings
+from weft.tuning.settings import TuningSettings
 
 PARTITION_TAG = "dagster/partition"
 INVOCATION_TAG = "weft/invocation"
@@ -171,12 +177,7 @@ def run_config(wanted: Request) -> dict[str, Any]:
     except dg.DagsterInvalidConfigError as error:
         first = error.errors[0].message
         raise RequestError(f"--set: {first}", "`weft systems` lists settings and bounds") from error
-    for house in HOUSES:
-        _check_house(house, config["ops"].get(f"house__{house.name}", {}).get("config", {}))
-    for name, entry in MODELS.items():
-        given = config["ops"].get(f"{entry.group}__{name}", {}).get("config", {})
-        for rule in wanted.protocols or [""]:
-            resolve(entry.settings, name, wanted.dataset, given, rule or None)
+    _check_stages({op: given["config"] for op, given in config["ops"].items()}, wanted)
     return config
 
 
@@ -230,6 +231,22 @@ def _check_resource(key: str, given: dict[str, Any]) -> None:
         first = error.errors()[0]
         place = ".".join([key, *map(str, first["loc"])])
         raise RequestError(f"--set {place}: {first['msg']}") from error
+
+
+def _check_stages(given: Mapping[str, dict[str, Any]], wanted: Request) -> None:
+    """Reads what is set for each stage as the stage itself will, which refuses what is out of bounds."""
+    for house in HOUSES:
+        _check_house(house, given.get(f"house__{house.name}", {}))
+    fitted = {f"{entry.group}__{name}": (name, entry.settings) for name, entry in MODELS.items()}
+    fitted |= {"behaviour__user_states": ("user_states", UserStatesSettings)}
+    fitted |= {"alignment__aligned_items": ("aligned_items", AlignmentSettings)}
+    for op, (name, settings) in fitted.items():
+        for rule in wanted.protocols or [""]:
+            resolve(settings, name, wanted.dataset, given.get(op, {}), rule or None)
+    spec = profiles.load(wanted.profile).tuning[cit_rec.SYSTEM]
+    asked = cit_rec.settings_of(cit_rec.PROMPTS, PromptSettings, spec, given.get("cit_rec__prompts", {}))
+    template(cit_rec.SYSTEM, asked.prompt)
+    cit_rec.settings_of(cit_rec.ADAPTER, TuningSettings, spec, given.get("cit_rec__adapter", {}))
 
 
 def _check_house(house: House, given: dict[str, Any]) -> None:
