@@ -81,7 +81,7 @@ def modules() -> dict[str, nn.Module]:
 
     from weft.alignment.heads import Heads  # noqa: PLC0415
     from weft.alignment.settings import AlignmentSettings  # noqa: PLC0415
-    from weft.models.sasrec import SASRecModule  # noqa: PLC0415
+    from weft.models.sasrec import SASRecNetwork  # noqa: PLC0415
     from weft.models.settings import SASRecSettings  # noqa: PLC0415
 
     profile = profiles.load("paper")
@@ -89,7 +89,7 @@ def modules() -> dict[str, nn.Module]:
     behaviour = SASRecSettings(**{**SASRecSettings.for_pairs, "width": STATE})
     with torch.device("meta"):
         return {
-            "sequential recommender (SASRec)": SASRecModule(behaviour, ITEMS),
+            "sequential recommender (SASRec)": SASRecNetwork(behaviour, ITEMS),
             f"image encoder ({profile.image_text_model.name})": open_clip.create_model(
                 profile.image_text_model.name, device="meta"
             ),

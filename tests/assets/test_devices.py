@@ -13,7 +13,7 @@ from tests.pipelines.running import make
 from weft.cells import Cell
 from weft.models.itemknn import ItemKNN
 from weft.models.registry import entry
-from weft.models.sasrec import SASRec, SASRecModule
+from weft.models.sasrec import SASRec, SASRecNetwork
 from weft.models.settings import SASRecSettings
 
 CELL = Cell("shop", "leave_one_out", "offline", "full", 0)
@@ -48,6 +48,6 @@ def test_threads_hold_in_every_stage() -> None:
 
 def test_sasrec_moves_its_network() -> None:
     model = SASRec(SASRecSettings(width=4, length=2))
-    model.module = SASRecModule(model.settings, 3)
+    model.module = SASRecNetwork(model.settings, 3)
     assert model.to("meta") == "meta"
     assert {parameter.device.type for parameter in model.module.parameters()} == {"meta"}

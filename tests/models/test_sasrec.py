@@ -7,16 +7,16 @@ from pydantic import ValidationError
 
 from weft.data.sequences import Events, Queries
 from weft.errors import RequestError
-from weft.models.sasrec import SASRec, SASRecModule
+from weft.models.sasrec import SASRec, SASRecNetwork
 from weft.models.settings import SASRecSettings
 from weft.training.runtime import Runtime
 
 SMALL = {"width": 8, "length": 4, "dropout": 0.0}
 
 
-def _module(**settings) -> SASRecModule:
+def _module(**settings) -> SASRecNetwork:
     torch.manual_seed(0)
-    return SASRecModule(SASRecSettings(**{**SMALL, **settings}), n_items=9)
+    return SASRecNetwork(SASRecSettings(**{**SMALL, **settings}), n_items=9)
 
 
 def test_the_state_after_a_history_does_not_depend_on_padding_or_on_the_other_rows() -> None:

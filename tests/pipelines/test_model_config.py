@@ -61,5 +61,5 @@ def test_the_launchpad_shows_choices_as_an_enumeration() -> None:
     fields = fit.config_schema.config_type.fields
     assert set(fields) == set(SASREC.settings.model_fields)
     assert {value.config_value for value in fields["loss"].config_type.inner_type.enum_values} == {
-        "cross_entropy", "sampled_softmax", "binary",
+        "cross_entropy", "sampled_softmax", "binary", "gbce",
     }  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from weft.data.sequences import Events, Queries
-from weft.models.sasrec import SASRec, SASRecModule
+from weft.models.sasrec import SASRec, SASRecNetwork
 from weft.models.settings import SASRecSettings
 from weft.training.pairs import PairBatches, PairLoss
 
@@ -88,11 +88,11 @@ def test_a_row_is_judged_in_training_as_it_is_scored_later() -> None:
     torch.manual_seed(0)
     settings = SASRecSettings(width=8, length=2, dropout=0.3, loss="binary")
     model = SASRec(settings)
-    model.module = SASRecModule(settings, N_ITEMS).eval()
+    model.module = SASRecNetwork(settings, N_ITEMS).eval()
     judge = PairLoss(model.module)
     seen = 0
     for (inputs, lengths, history, item, label), _ in PairBatches(_events(), 2, 3, seed=0).epoch(0):
-        logits = judge.logits(inputs, lengths, history, item).detach().numpy()
+        logits = model.module.pair_scores(inputs, lengths, history, item).detach().numpy()
         whole = [inputs[index, : lengths[index]].numpy() for index in history]
         offsets = np.concatenate([[0], np.cumsum([len(each) for each in whole])]).astype(np.int64)
         past = np.concatenate(whole).astype(np.int32)

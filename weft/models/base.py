@@ -26,7 +26,7 @@ class Model(ABC, Generic[Settings]):
     """One recommender.
 
     Args:
-        settings: The model's validated settings (a class in ``weft/models/settings.py``).
+        settings: The model's validated settings (a class in ``weft/models/settings/``).
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -75,14 +75,18 @@ def user_states(model: SASRec, protocol: Protocol, splits: pl.DataFrame, events:
         ``row``, ``split``, ``user``, and ``vector`` float32 [width], by row.
     """
     train = splits.filter(split="train")
-    later = _later(splits, share).filter(splits["split"] == "train").to_numpy()
-    asked = [_before(events, train["row"].to_numpy(), np.flatnonzero(later), model.settings.length)]
-    asked += [protocol.task(splits, split, events.n_items).queries for split in ("validation", "test")]
-    vectors = np.concatenate([model.query_vectors(queries) for queries in asked])
+    later = np.flatnonzero(_later(splits, share).filter(splits["split"] == "train").to_numpy())
+    pieces = np.array_split(later, 1 + len(later) // _AT_ONCE)
+    asked = chain(
+        (protocol.queries(train, piece) for piece in pieces),
+        (protocol.task(splits, split, events.n_items).queries for split in HELD),
+    )
+    rows, vectors = zip(*((queries.query, model.query_vectors(queries)) for queries in asked), strict=True)
+    width = vectors[0].shape[1]
     states = pl.DataFrame(
         {
-            "row": np.concatenate([queries.query for queries in asked]),
-            "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
+            "row": np.concatenate(rows),
+            "vector": pl.Series(np.concatenate(vectors), dtype=pl.Array(pl.Float32, width)),
         }
     )
     return splits.select("row", "split", "user").join(states, on="row").sort("row")
@@ -97,20 +101,3 @@ def _later(splits: pl.DataFrame, share: float) -> pl.Series:
     if untimed:
         placed = placed.with_columns(pl.col("place").min().over("user"))
     return splits["row"].is_in(placed.filter(pl.col("place") >= share * len(train))["row"].implode())
-
-
-def _before(events: Events, rows: NDArray[np.int64], asked: NDArray[np.int64], length: int) -> Queries:
-    """The queries that ask for labelled training rows: their histories by the protocol, the last ``length`` of each."""
-    if events.history is None:
-        raise ValueError("the events have no labels")
-    begin, end = events.history[asked].T
-    begin = np.maximum(begin, end - length)
-    offsets = np.concatenate([[0], np.cumsum(end - begin)]).astype(np.int64)
-    source = np.repeat(begin - offsets[:-1], end - begin) + np.arange(offsets[-1])
-    return Queries(
-        query=rows[asked],
-        user=events.user[asked],
-        time=None if events.timestamp is None else events.timestamp[asked],
-        items=events.positives.item[source],
-        offsets=offsets,
-    )

@@ -106,8 +106,7 @@ class PairLoss(nn.Module):
     """Binary cross-entropy of labelled pairs.
 
     Args:
-        network: Has ``encode(inputs, lengths)``, the state after each history, and ``items``, the embedding of items;
-            a pair's logit is their inner product.
+        network: Has ``pair_scores(inputs, lengths, history, item)``: the logit of each judged row.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -115,25 +114,14 @@ class PairLoss(nn.Module):
         self.network = network
 
     def forward(self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor, label: Tensor) -> Tensor:
-        """Mean loss of a batch; ``logits`` says what the rest is.
-
-        Args:
-            inputs: Histories.
-            lengths: Their lengths.
-            history: History of each row.
-            item: Judged item of each row.
-            label: float32 [r], 1 or 0.
-        """
-        return F.binary_cross_entropy_with_logits(self.logits(inputs, lengths, history, item), label)
-
-    def logits(self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor) -> Tensor:
-        """float32 [r]: the logit of every judged row.
+        """Mean loss of a batch.
 
         Args:
             inputs: int64 [h, time], histories of positives, right-padded with 0.
             lengths: int64 [h], their lengths; 0 for an empty history.
             history: int64 [r], which history a row is judged after.
             item: int64 [r], the judged item.
+            label: float32 [r], 1 or 0.
         """
-        states = self.network.encode(inputs, lengths)  # type: ignore[operator]
-        return (states[history] * self.network.items(item)).sum(1)  # type: ignore[operator]
+        logits = self.network.pair_scores(inputs, lengths, history, item)  # type: ignore[operator]
+        return F.binary_cross_entropy_with_logits(logits, label)

@@ -1,0 +1,22 @@
+"""Settings of every model: type, bound, default and description, one class each. Imports no torch.
+
+The Launchpad shows them; ``weft run --set sasrec.width=128`` overrides them; ``weft/models/tuned/<dataset>.yaml``
+holds what was chosen on the validation split of a public data set, with a section per protocol where that differs.
+"""
+
+from weft.models.settings.base import FitSettings, HistorySettings, ModelSettings, PrefixSettings
+from weft.models.settings.counting import ItemKNNSettings, PopularitySettings, RecentPopularitySettings
+from weft.models.settings.resolve import resolve
+from weft.models.settings.sequential import SASRecSettings
+
+__all__ = [
+    "FitSettings",
+    "HistorySettings",
+    "ItemKNNSettings",
+    "ModelSettings",
+    "PopularitySettings",
+    "PrefixSettings",
+    "RecentPopularitySettings",
+    "SASRecSettings",
+    "resolve",
+]
