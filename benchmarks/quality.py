@@ -1,4 +1,4 @@
-"""Quality of SASRec on public data as a user would run it: raw files to leaderboard, settings chosen on validation.
+"""Quality of models on public data as a user would run them: raw files to leaderboard, settings chosen on validation.
 
 Each case is a small module (``quality_ml1m.py`` and its like). Stopped in the middle, a run goes on from the last
 finished epoch.
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from benchmarks.machine import save
 
-SYSTEM = "sasrec"
 Figure = tuple[str, int | None]
 """Metric and k."""
 
@@ -34,17 +33,22 @@ class Case:
         name: Of the result file.
         dataset: A built-in data set.
         protocol: What is asked.
-        systems: What is run beside SASRec.
-        bounds: What each test figure of SASRec must at least be, over all queries.
-        target: What the first of them would better be.
+        bounds: What each test figure of a system must at least be, over all queries. One with no bound is only told.
+        beside: What is run beside them, without a bound.
+        targets: What a system's first figure would better be.
     """
 
     name: str
     dataset: str
     protocol: str
-    systems: tuple[str, ...]
-    bounds: Mapping[Figure, float]
-    target: float | None = None
+    bounds: Mapping[str, Mapping[Figure, float]]
+    beside: tuple[str, ...] = ()
+    targets: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Every figure that some system has a bound for."""
+        return sorted({figure for bounds in self.bounds.values() for figure in bounds}, key=str)
 
     def result(self, seed: str) -> str:
         """Name of the result file of one seed."""
@@ -56,38 +60,42 @@ def run(case: Case, source: Path, storage: Path, seed: str) -> dict[str, Any]:
     weft = [str(Path(sys.executable).parent / "weft")]
     start = time.perf_counter()
     subprocess.run(
-        [*weft, "run", "--dataset", case.dataset, "--source", source, "--systems", ",".join([*case.systems, SYSTEM]),
-         "--protocols", case.protocol, "--seeds", seed, "--storage", storage],
+        [*weft, "run", "--dataset", case.dataset, "--source", source, "--systems",
+         ",".join([*case.beside, *case.bounds]), "--protocols", case.protocol, "--seeds", seed, "--storage", storage],
         check=True,
     )  # fmt: skip
     minutes = (time.perf_counter() - start) / 60
     rows = _figures(case, weft, storage, seed)
-    found = {(row["metric"], row["k"]): row for row in rows if _is_headline(row)}
-    fit = _fit(case, storage, seed)
+    found = {
+        (row["system"], row["metric"], row["k"]): row for row in rows if (row["split"], row["slice"]) == ("test", "all")
+    }
+    figures = {
+        f"{system} {_label(figure)}": _judged(found[system, *figure], bounds.get(figure))
+        for system, bounds in case.bounds.items()
+        for figure in case.figures
+    }
     return {
         "case": case.name,
         "seed": int(seed),
-        "figures": {
-            _label(figure): {
-                "value": found[figure]["value"],
-                "ci": [found[figure]["ci_low"], found[figure]["ci_high"]],
-                "bound": bound,
-                "holds": found[figure]["value"] >= bound,
-            }
-            for figure, bound in case.bounds.items()
-        },
-        "target": case.target,
-        "holds": all(found[figure]["value"] >= bound for figure, bound in case.bounds.items()),
+        "figures": figures,
+        "targets": dict(case.targets),
+        "holds": all(figure["holds"] for figure in figures.values()),
         "minutes_of_this_run": round(minutes, 1),
-        **fit,
+        "fits": {system: _fit(case, system, storage, seed) for system in case.bounds},
         "metrics": rows,
     }
+
+
+def _judged(row: Mapping[str, Any], bound: float | None) -> dict[str, Any]:
+    """A figure with its interval beside its bound."""
+    holds = bound is None or row["value"] >= bound
+    return {"value": row["value"], "ci": [row["ci_low"], row["ci_high"]], "bound": bound, "holds": holds}
 
 
 def _figures(case: Case, weft: list[str], storage: Path, seed: str) -> list[dict[str, Any]]:
     """The headline figures of every system, split and slice."""
     wanted = " or ".join(
-        f"metric = '{metric}' and k {'is null' if k is None else f'= {k}'}" for metric, k in case.bounds
+        f"metric = '{metric}' and k {'is null' if k is None else f'= {k}'}" for metric, k in case.figures
     )
     question = f"""
         select system, split, slice, metric, k, value, ci_low, ci_high, n, tie_share from reports.metrics
@@ -100,14 +108,10 @@ def _figures(case: Case, weft: list[str], storage: Path, seed: str) -> list[dict
     return json.loads(answer.stdout)
 
 
-def _is_headline(row: Mapping[str, Any]) -> bool:
-    return (row["system"], row["split"], row["slice"]) == (SYSTEM, "test", "all")
-
-
-def _fit(case: Case, storage: Path, seed: str) -> dict[str, Any]:
+def _fit(case: Case, system: str, storage: Path, seed: str) -> dict[str, Any]:
     """What the footer and the history of the fit say: epochs, seconds, memory, size."""
     cell = f"dataset={case.dataset}/protocol={case.protocol}/profile=offline/variant=full/seed={seed}/data.parquet"
-    leaf, history = (storage / "behaviour" / name / cell for name in (SYSTEM, f"{SYSTEM}_history"))
+    leaf, history = (storage / "behaviour" / name / cell for name in (system, f"{system}_history"))
     entries = pq.read_metadata(leaf).metadata.items()
     footer = {name.decode().removeprefix("weft."): value.decode() for name, value in entries}
     epochs = pl.read_parquet(history)
@@ -123,7 +127,7 @@ def _label(figure: Figure) -> str:
 
 def main(case: Case) -> None:
     """The command line of a case; exit status 1 if a bound does not hold."""
-    parser = argparse.ArgumentParser(description=f"SASRec on {case.dataset} under {case.protocol}")
+    parser = argparse.ArgumentParser(description=f"{', '.join(case.bounds)} on {case.dataset} under {case.protocol}")
     parser.add_argument("--source", type=Path, required=True, help="the public files of the data set")
     parser.add_argument("--storage", type=Path, default=Path(__file__).parent / ".storage")
     parser.add_argument("--seed", default="0")

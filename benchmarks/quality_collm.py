@@ -11,9 +11,9 @@ CASE = Case(
     name="quality_collm",
     dataset="ml-1m",
     protocol="pointwise_collm_months",
-    systems=("popularity", "itemknn"),
-    bounds={("auc", None): 0.69, ("uauc", None): 0.66},
-    target=0.70,
+    bounds={"sasrec": {("auc", None): 0.69, ("uauc", None): 0.66}},
+    beside=("popularity", "itemknn"),
+    targets={"sasrec": 0.70},
 )
 
 if __name__ == "__main__":
