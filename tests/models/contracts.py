@@ -16,6 +16,15 @@ from weft.training.runtime import Runtime
 
 SMALL: dict[str, dict[str, object]] = {
     "sasrec": {"width": 16, "blocks": 1, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
+    "gru4rec": {
+        "width": 16,
+        "hidden": 16,
+        "length": 8,
+        "dropout": 0.1,
+        "epochs": 20,
+        "batch": 16,
+        "learning_rate": 0.02,
+    },
 }
 """Settings that learn a planted pattern in seconds; a model that is not listed takes its defaults."""
 

@@ -54,6 +54,8 @@ MODELS: dict[str, Entry] = {
               s.ItemKNNSettings),
         Entry("sasrec", "Causal transformer over the history (Kang & McAuley 2018)", "weft.models.sasrec:SASRec",
               s.SASRecSettings, group="behaviour"),
+        Entry("gru4rec", "Gated recurrent units over the history (Hidasi et al. 2016)", "weft.models.gru4rec:GRU4Rec",
+              s.GRU4RecSettings, group="behaviour"),
     ]
 }  # fmt: skip
 

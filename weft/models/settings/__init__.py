@@ -7,10 +7,11 @@ holds what was chosen on the validation split of a public data set, with a secti
 from weft.models.settings.base import FitSettings, HistorySettings, ModelSettings, PrefixSettings
 from weft.models.settings.counting import ItemKNNSettings, PopularitySettings, RecentPopularitySettings
 from weft.models.settings.resolve import resolve
-from weft.models.settings.sequential import SASRecSettings
+from weft.models.settings.sequential import GRU4RecSettings, SASRecSettings, TransformerSettings
 
 __all__ = [
     "FitSettings",
+    "GRU4RecSettings",
     "HistorySettings",
     "ItemKNNSettings",
     "ModelSettings",
@@ -18,5 +19,6 @@ __all__ = [
     "PrefixSettings",
     "RecentPopularitySettings",
     "SASRecSettings",
+    "TransformerSettings",
     "resolve",
 ]
