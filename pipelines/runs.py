@@ -5,7 +5,7 @@ Not here: what a person sees of it (``follow.py``), and which assets there are (
 
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -38,6 +38,14 @@ PARTITION_TAG = "dagster/partition"
 INVOCATION_TAG = "weft/invocation"
 CONTENT = "content"
 """What is no system and may be asked for like one: vectors and generated texts of the items."""
+
+SETS: Mapping[str, Callable[[str], bool]] = {
+    "core": lambda name: name not in MODELS or MODELS[name].core,
+    "baselines": lambda name: name in MODELS or name in BOUNDS,
+    "papers": lambda name: name in SYSTEMS,
+    "all": lambda _: True,
+}
+"""Names that stand for several systems, and what belongs to each; ``core`` is what a run makes that names none."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ def _variants(text: str, systems: list[str]) -> list[str]:
 
 
 def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
-    """The systems that ``all``, ``baselines``, ``papers`` or a list of names stand for on a data set.
+    """The systems that the name of a set (``SETS``) or a list of names stands for on a data set.
 
     Raises:
         RequestError: If a name is unknown or cannot work on this data set, or nothing is named.
@@ -129,22 +137,16 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
     if not spec.has_times:
         unfit["recent_popularity"] = "needs timestamps and this data set has none"
     fitting = [name for name in known if name not in unfit]
-    groups = {
-        "all": fitting,
-        "baselines": [
-            name for name in fitting if name in BOUNDS or (name in MODELS and MODELS[name].group == "baselines")
-        ],
-        "papers": [name for name in fitting if name in SYSTEMS],
-    }
+    choice = f"choose from {', '.join([*SETS, *known])}"
     chosen: list[str] = []
     for name in _listed(text):
-        if name not in groups and name not in known:
-            raise RequestError(f"there is no system {name!r}", f"choose from all, baselines, {', '.join(known)}")
+        if name not in SETS and name not in known:
+            raise RequestError(f"there is no system {name!r}", choice)
         if name in unfit:
             raise RequestError(f"{name} {unfit[name]}", f"leave it out: --systems {','.join(fitting)}")
-        chosen += groups.get(name, [name])
+        chosen += [each for each in fitting if SETS[name](each)] if name in SETS else [name]
     if not chosen:
-        raise RequestError(f"--systems {text} names no system", f"choose from all, baselines, {', '.join(known)}")
+        raise RequestError(f"--systems {text} names no system", choice)
     return list(dict.fromkeys(chosen))
 
 

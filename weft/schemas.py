@@ -539,7 +539,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "*.*_history": TrainingHistory,
     "*.*rankings": Rankings,
     "*.*scored_pairs": ScoredPairs,
-    "behaviour.sasrec": Weights,
+    "behaviour.*": Weights,
     "baselines.*": Weights,
     "cit_rec.prompts": CitRecPrompts,
     "cit_rec.adapter": Weights,

@@ -73,8 +73,12 @@ def recommend(
 def systems() -> None:
     """Lists the systems and their settings, with defaults and bounds."""
     from assets.model_config import config_class  # noqa: PLC0415 - imports Dagster
+    from pipelines.runs import SETS  # noqa: PLC0415 - the same
 
     console = Console()
+    for name, belongs in SETS.items():
+        told = ", ".join(system for system in (*MODELS, *SYSTEMS, *BOUNDS) if belongs(system))
+        console.print(f"[bold]--systems {name}[/bold]  {told}", highlight=False, soft_wrap=True)
     for name, entry in MODELS.items():
         console.print(f"[bold]{name}[/bold]  {escape(entry.title)}", highlight=False)
         for setting, field in config_class(entry).model_fields.items():

@@ -10,6 +10,7 @@ import yaml
 
 from assets import baselines, interactions
 from assets.partitions import DATASETS
+from pipelines import jobs
 from resources.accelerator import Accelerator
 from resources.artifacts import ArtifactStore
 from resources.cells import Cells
@@ -18,6 +19,7 @@ from resources.storage import ParquetStorage
 from weft.cells import Cell
 from weft.data.registry import save, specify
 from weft.evaluation.protocols import protocol
+from weft.models.registry import MODELS
 
 USERS, ITEMS, CANARY = 30, 15, 15
 CUTS = {"validation_from": 7_000, "test_from": 8_000}
@@ -44,7 +46,10 @@ def _sung(world: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _made(folder: Path, events: pl.DataFrame, name: str) -> ArtifactStore:
-    """Everything from the file to embeddings and rankings, in a storage of its own."""
+    """Everything from the file to embeddings and rankings, in a storage of its own.
+
+    Of the core models: the stages of all are made by one factory, and ``test_canary.py`` hears every model.
+    """
     folder.mkdir()
     events.write_csv(folder / "events.csv")
     pl.DataFrame({"item": range(1, ITEMS + 1), "title": [f"Item {i}" for i in range(1, ITEMS + 1)]}).write_csv(
@@ -58,8 +63,10 @@ def _made(folder: Path, events: pl.DataFrame, name: str) -> ArtifactStore:
     source, instance = DataSource(base=base), dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions(DATASETS.name, ["shop"])
     found = dg.load_assets_from_modules([interactions, baselines])
+    core = (name for name, entry in MODELS.items() if entry.core)
     dg.materialize(
         found,
+        selection=jobs.INGEST | jobs.of_systems(*core),
         partition_key="shop",
         instance=instance,
         resources={

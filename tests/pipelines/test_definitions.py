@@ -18,18 +18,16 @@ from pipelines.instance import register_datasets
 from pipelines.schedules import nightly
 from pipelines.sensors import datasets
 from weft.data import registry
+from weft.models.registry import MODELS
+from weft.models.settings import FitSettings
 
 REPOSITORY = Path(__file__).parents[2]
 
 GROUPS = {
     "interactions": {"raw_interactions", "raw_items", "raw_images", "truth", "interactions", "users", "items",
                      "rejected", "images", "splits", "negatives"},
-    "behaviour": {"sasrec", "sasrec_history", "sasrec_rankings", "sasrec_scored_pairs", "item_embeddings",
-                  "user_embeddings", "user_states", "user_states_history"},
-    "baselines": {"popularity", "popularity_rankings", "popularity_scored_pairs", "recent_popularity",
-                  "recent_popularity_rankings", "recent_popularity_scored_pairs", "itemknn", "itemknn_rankings",
-                  "itemknn_scored_pairs", "oracle_rankings", "oracle_scored_pairs", "ceiling_rankings",
-                  "ceiling_scored_pairs"},
+    "behaviour": {"item_embeddings", "user_embeddings", "user_states", "user_states_history"},
+    "baselines": {"oracle_rankings", "oracle_scored_pairs", "ceiling_rankings", "ceiling_scored_pairs"},
     "house": {"language_model", "language_model_history", "image_text_model", "image_text_model_history"},
     "content": {"enrichment_prompts", "enrichment_generations", "item_enrichments", "intent_prompts",
                 "intent_generations", "intent_inferences", "localized_intents", "assessment_prompts",
@@ -40,6 +38,14 @@ GROUPS = {
     "reports": {"card", "metrics", "comparisons", "leaderboard", "ablations", "cost"},
     "serving": {"recommendations"},
 }  # fmt: skip
+"""What there is besides the stages of the models."""
+
+
+def of_models(group: str) -> set[str]:
+    """What the models of a group make: the fitted model, the history of its fit if it has one, its outcomes."""
+    made = {e.name: ["", "_history"] if issubclass(e.settings, FitSettings) else [""] for e in MODELS.values()
+            if e.group == group}  # fmt: skip
+    return {name + part for name, own in made.items() for part in [*own, "_rankings", "_scored_pairs"]}
 
 
 def test_every_asset_stands_in_the_group_of_its_key_with_a_description_and_kinds() -> None:
@@ -53,7 +59,10 @@ def test_every_asset_stands_in_the_group_of_its_key_with_a_description_and_kinds
         shared = group == "house"  # every data set reads the same ones
         assert spec.partitions_def == (None if shared else dg.DynamicPartitionsDefinition(name="dataset"))
         found.setdefault(group, set()).add(name)
-    assert found == GROUPS
+    assert found == {group: own | of_models(group) for group, own in GROUPS.items()}
+    assert {"sasrec", "sasrec_history", "sasrec_rankings", "sasrec_scored_pairs"} <= found["behaviour"]
+    assert {"popularity", "popularity_rankings", "popularity_scored_pairs"} <= found["baselines"]
+    assert "popularity_history" not in found["baselines"]
 
 
 def test_every_fit_waits_for_the_gpu_pool() -> None:
