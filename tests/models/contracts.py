@@ -25,6 +25,8 @@ SMALL: dict[str, dict[str, object]] = {
         "batch": 16,
         "learning_rate": 0.02,
     },
+    "narm": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
+    "stamp": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
 }
 """Settings that learn a planted pattern in seconds; a model that is not listed takes its defaults."""
 

@@ -58,6 +58,10 @@ MODELS: dict[str, Entry] = {
               s.SASRecSettings, group="behaviour", core=True),
         Entry("gru4rec", "Gated recurrent units over the history (Hidasi et al. 2016)", "weft.models.gru4rec:GRU4Rec",
               s.GRU4RecSettings, group="behaviour"),
+        Entry("narm", "GRU with attention over its states (Li et al. 2017)", "weft.models.narm:NARM", s.NARMSettings,
+              group="behaviour"),
+        Entry("stamp", "Attention from the last item and the mean (Liu et al. 2018)", "weft.models.stamp:STAMP",
+              s.STAMPSettings, group="behaviour"),
     ]
 }  # fmt: skip
 

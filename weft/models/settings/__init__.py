@@ -8,6 +8,7 @@ from weft.models.settings.base import FitSettings, HistorySettings, ModelSetting
 from weft.models.settings.counting import ItemKNNSettings, PopularitySettings, RecentPopularitySettings
 from weft.models.settings.resolve import resolve
 from weft.models.settings.sequential import GRU4RecSettings, SASRecSettings, TransformerSettings
+from weft.models.settings.session import NARMSettings, STAMPSettings
 
 __all__ = [
     "FitSettings",
@@ -15,10 +16,12 @@ __all__ = [
     "HistorySettings",
     "ItemKNNSettings",
     "ModelSettings",
+    "NARMSettings",
     "PopularitySettings",
     "PrefixSettings",
     "RecentPopularitySettings",
     "SASRecSettings",
+    "STAMPSettings",
     "TransformerSettings",
     "resolve",
 ]
