@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from tests.models.contracts import Interrupted, Watcher
-from weft.alignment.align import Aligned, _apart, _Pairs, align
+from weft.alignment import align as module
+from weft.alignment.align import FEWEST, Aligned, _apart, _Pairs, align
 from weft.alignment.settings import AlignmentSettings
 from weft.progress import NoProgress, Progress
 from weft.training.runtime import Runtime
@@ -146,6 +148,33 @@ def test_what_is_held_out_picks_the_epoch_and_teaches_nothing(
     made = align(image, shuffled, EVERYWHERE, EVERYWHERE, SETTINGS, _runtime())
     np.testing.assert_allclose(made.history["loss"], aligned.history["loss"][: len(made.history)], rtol=1e-4)
     assert made.history["validation"].max() < 0.2 < aligned.history["validation"].max()
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.001, 2), (0.1, 2), (0.11, 3), (0.5, 10)])
+def test_the_fewest_items_leave_some_to_learn_from_and_some_to_compare(
+    catalogue: tuple[NDArray[np.float32], NDArray[np.float32]], share: float, held: int
+) -> None:
+    few = EVERYWHERE[:FEWEST]
+    settings = SETTINGS.model_copy(update={"held_out": share, "epochs": 2})
+    image, text = catalogue
+    made = align(image[:FEWEST], text[:FEWEST], few, few, settings, _runtime())
+    assert _figures(made.quality, "held_out")["items"] == held
+    assert _figures(made.quality, "train")["items"] == FEWEST - held
+    assert made.history["validation"].n_unique() == 2, "one item alone would tell nothing of any epoch"
+
+
+def test_a_share_that_leaves_hardly_anything_to_learn_from_is_refused() -> None:
+    with pytest.raises(ValidationError, match="held_out"):
+        AlignmentSettings(held_out=0.51)
+
+
+def test_a_catalogue_that_is_mapped_in_parts_has_the_same_vectors(
+    catalogue: tuple[NDArray[np.float32], NDArray[np.float32]], aligned: Aligned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_COMPARED", 30)
+    made = align(*catalogue, EVERYWHERE, EVERYWHERE, SETTINGS, _runtime())
+    np.testing.assert_allclose(made.vector, aligned.vector, atol=1e-6)
+    assert _figures(made.quality, "train")["items"] == 30
 
 
 def _seed(seed: int) -> Runtime:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.language.conftest import tiny_folder
-from weft.errors import WeftError
+from weft.errors import RequestError, WeftError
 from weft.evaluation.metrics import auc
 from weft.language.local import LocalModel
 from weft.language.tokens import SLOT
@@ -124,7 +124,28 @@ def test_the_score_is_the_log_odds_of_yes_against_no_over_their_wordings(folder:
     np.testing.assert_allclose(score, [np.log(odds)], rtol=1e-4)
 
 
-def test_item_vectors_are_spread_column_by_column_and_their_places_kept() -> None:
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_prompt_that_is_longer_than_the_model_reads_is_refused_before_anything_is_learnt(
+    folder: Path, split: str
+) -> None:
+    model = opened(folder)
+    assert model.model.config.max_position_embeddings == 512
+    prompts, long = asked("Yes or No?", [], rows=210), [{"role": "user", "content": "sea " * 600}]
+    one = prompts.filter(split=split)["row"][0]
+    column = pl.Series([long if row == one else known for row, known in prompts.select("row", "messages").iter_rows()])
+    prompts = prompts.with_columns(messages=column.cast(prompts.schema["messages"]))
+    with pytest.raises(RequestError, match="tokens and the model reads 512"):
+        cit_rec.fit(model, prompts, None, QUICK, CPU)
+    assert not any("lora" in name for name, _ in model.model.named_parameters())
+    with pytest.raises(RequestError, match="tokens and the model reads 512"):
+        cit_rec.score(model, prompts.filter(row=one), None, None)
+
+
+@pytest.mark.parametrize("at_once", [5, 2_048])
+def test_item_vectors_are_spread_column_by_column_and_their_places_kept(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cit_rec, "_AT_ONCE", at_once)
     prompts = asked("", [])
     of = vectors(prompts, item=np.stack([np.arange(12.0), np.full(12, 7.0)], axis=1))
     expected = (np.arange(12) - 5.5) / np.sqrt(143 / 12)
@@ -132,7 +153,18 @@ def test_item_vectors_are_spread_column_by_column_and_their_places_kept() -> Non
     assert (of.item[:, 1] == 0).all()
 
 
-def test_a_row_without_a_state_and_an_item_without_a_vector_are_refused() -> None:
+def test_an_item_of_which_nothing_is_known_stands_at_the_mean_of_the_others() -> None:
+    column = pl.Series([[1.0, 5.0], [3.0, 5.0], [8.0, 5.0]], dtype=pl.Array(pl.Float32, 2))
+    states = pl.DataFrame({"row": [1], "vector": column[:1]})
+    of = Vectors.of(states, pl.DataFrame({"item": [4, 1, 2], "vector": column}), 5)
+    spread = np.sqrt((9 + 1 + 16) / 3)
+    np.testing.assert_allclose(of.item[[4, 1, 2], 0], np.array([-3, -1, 4]) / spread, rtol=1e-6)
+    assert not of.item[[0, 3, 5]].any()
+    with pytest.raises(WeftError, match="no item has a vector"):
+        Vectors.of(states, pl.DataFrame({"item": [4], "vector": column[:1]})[:0], 5)
+
+
+def test_a_row_without_a_state_is_refused() -> None:
     prompts = asked("", [0])
     of = vectors(prompts)
     assert of.places(np.array([0, 399])).tolist() == [0, 399]
@@ -140,7 +172,3 @@ def test_a_row_without_a_state_and_an_item_without_a_vector_are_refused() -> Non
         of.places(np.array([3, 400]))
     with pytest.raises(WeftError, match="no user state"):
         Vectors(of.row[1:], of.user[1:], of.item).slots(prompts)
-    states = pl.DataFrame({"row": [1], "vector": [[0.0]]}, schema_overrides={"vector": pl.Array(pl.Float32, 1)})
-    some = pl.DataFrame({"item": [1], "vector": [[0.0]]}, schema_overrides={"vector": pl.Array(pl.Float32, 1)})
-    with pytest.raises(WeftError, match="2 items have no vector"):
-        Vectors.of(states, some, 3)

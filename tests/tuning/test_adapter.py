@@ -55,6 +55,14 @@ def test_the_house_opens_the_folder_as_it_opens_any_adapter(tuned):
     assert (again / "adapter_model.safetensors").read_bytes() == (folder / "adapter_model.safetensors").read_bytes()
 
 
+def test_a_tuned_model_is_known_as_the_model_that_is_opened_with_its_adapter(tuned):
+    base, model, folder = tuned
+    opened = LocalModel.open(base, adapter=folder, device="cpu", known_as="house")
+    assert opened.identity.adapter == adapter.digest_of(model)
+    assert model.identity == opened.identity
+    assert model.identity != LocalModel.open(base, device="cpu", known_as="house").identity
+
+
 def test_the_folder_names_the_model_and_no_place_on_this_machine(tuned):
     base, _, folder = tuned
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]

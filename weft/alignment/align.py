@@ -108,7 +108,7 @@ def align(
 def _apart(rows: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows to train on and those held out, drawn by seed."""
     order = np.random.default_rng(seed).permutation(rows)
-    held = min(math.ceil(share * len(rows)), _COMPARED)
+    held = min(max(math.ceil(share * len(rows)), 2), _COMPARED)  # one item alone tells nothing
     return order[held:], order[:held]
 
 
@@ -145,8 +145,10 @@ def _mapped(
     head: Callable[[Tensor], Tensor], vectors: NDArray[np.float32], there: NDArray[np.bool_], width: int
 ) -> NDArray[np.float32]:
     mapped = np.zeros((len(vectors), width), np.float32)
-    if there.any():
-        mapped[there] = head(torch.from_numpy(vectors[there])).numpy()
+    rows = np.flatnonzero(there)
+    for start in range(0, len(rows), _COMPARED):
+        some = rows[start : start + _COMPARED]
+        mapped[some] = head(torch.from_numpy(vectors[some])).numpy()
     return mapped
 
 

@@ -28,7 +28,7 @@ class AlignmentSettings(FitSettings):
     head: Literal["linear", "mlp"] = Field("linear", description="One linear layer, or two with GELU between them.")
     temperature: float = Field(0.07, gt=0, le=10, description="Divides the cosines before the softmax.")
     held_out: float = Field(
-        0.1, gt=0, lt=1, description="Share of the items with picture and text that picks the epoch."
+        0.1, gt=0, le=0.5, description="Share of the items with picture and text that picks the epoch; two at least."
     )
     fusion: Literal["concatenation", "mean"] = Field(
         "concatenation", description="How picture and text become the one vector of an item."

@@ -29,11 +29,12 @@ class LocalModel:
     Args:
         model: A causal model in evaluation mode.
         tokenizer: Its tokenizer.
-        identity: What its answers are kept under.
+        identity: See below.
         batch_tokens: Most tokens, padding and answers included, of one batch: bounds memory.
 
     Attributes:
         model: The model itself, for adapters to be trained on.
+        identity: What its answers are kept under; whoever trains an adapter on it names that here.
         tokenizer: Its tokenizer.
         tokens: How prompts become token ids.
         width: Length of its vectors.
@@ -49,7 +50,7 @@ class LocalModel:
         self.model, self.tokenizer = model, tokenizer
         self.tokens = PromptTokens(tokenizer)
         self.width = self.input_embeddings().embedding_dim
-        self._identity = identity
+        self.identity = identity
         self._batch_tokens = batch_tokens
         self._context = int(getattr(model.config, "max_position_embeddings", 0) or 0)
         self._ends = _end_tokens(model, tokenizer)
@@ -105,11 +106,6 @@ class LocalModel:
             adapter=digest.of_folder(tuned) if tuned else "",
         )
         return cls(model, tokenizer, identity, batch_tokens)
-
-    @property
-    def identity(self) -> Identity:
-        """What answers are kept under."""
-        return self._identity
 
     def final(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt, as the model reads them."""

@@ -26,7 +26,7 @@ from weft.language.local import LocalModel
 from weft.systems.cit_rec_prompts import USER
 from weft.training.loop import Validation
 from weft.training.runtime import Runtime
-from weft.tuning.answers import Rows, tune
+from weft.tuning.answers import Rows, need_room, tune
 from weft.tuning.settings import TuningSettings
 from weft.tuning.soft_tokens import SoftTokens, scale_of
 
@@ -36,7 +36,7 @@ YES, NO = CHOICES = (("Yes", " Yes"), ("No", " No"))
 SYSTEM = "cit_rec"
 _SELECTING = 2_000  # validation rows that pick the epoch: judging more would cost more than learning
 _FLAT = 1e-6  # least standard deviation of a column that says anything
-_AT_ONCE = 2_048  # rows scored between two lines of progress
+_AT_ONCE = 2_048  # rows whose ids and vectors lie in memory at once
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Vectors:
         user: float32 [n, d], the state of each (``behaviour.user_states``).
         item: float32 [n_items + 1, d'], row 0 unused (``alignment.aligned_items``), every column with mean 0 and
             standard deviation 1 over the catalogue: mean hidden states of texts have most of their length in common,
-            and what tells items apart would be lost beside it.
+            and what tells items apart would be lost beside it. An item without a vector (of a text, where the
+            catalogue has none) stands at that mean, 0.
     """
 
     row: NDArray[np.int64]
@@ -60,15 +61,18 @@ class Vectors:
         """From tables of ``row`` and ``vector``, and of ``item`` and ``vector``.
 
         Raises:
-            WeftError: If an item has no vector.
+            WeftError: If no item has a vector.
         """
         states = states.sort("row")
-        if missing := n_items - items["item"].n_unique():
-            raise WeftError(f"{missing} items have no vector", "make their vectors again, of the catalogue as it is")
-        vectors = items["vector"].to_numpy().astype(np.float64)
-        spread = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), _FLAT)
+        if items.is_empty():
+            raise WeftError("no item has a vector", "use a data set with titles, and make content.llm_embeddings again")
+        number, vectors = items["item"].to_numpy(), items["vector"].to_numpy()
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(vectors), _AT_ONCE)]
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        deviation = np.sqrt(sum(((vectors[part] - mean) ** 2).sum(axis=0) for part in parts) / len(vectors))
         table = np.zeros((n_items + 1, vectors.shape[1]), np.float32)
-        table[items["item"].to_numpy()] = spread
+        for part in parts:  # float64 for a few items at a time: a catalogue of it would be as large as three more
+            table[number[part]] = (vectors[part] - mean) / np.maximum(deviation, _FLAT)
         return cls(states["row"].to_numpy(), states["vector"].to_numpy().astype(np.float32), table)
 
     @property
@@ -114,6 +118,9 @@ def fit(
 
     Returns:
         The maps of the soft tokens (None without vectors), and the history (schema ``TrainingHistory``).
+
+    Raises:
+        RequestError: If a prompt is longer than the model reads.
     """
     tokens = None
     if vectors is not None:
@@ -124,6 +131,7 @@ def fit(
     held = prompts.filter(split="validation")
     held = held[np.sort(np.random.default_rng(runtime.seed).permutation(len(held))[:_SELECTING])]
     judged = _Judged.of(model, held, vectors)
+    _Judged.of(model, prompts.filter(split="test"), vectors)  # what cannot be read is refused now, not after the tuning
 
     def measure() -> float:
         return float(auc(held["label"].to_numpy(), judged.scores(model, tokens))[0])
@@ -142,6 +150,9 @@ def score(
         prompts: Schema ``CitRecPrompts``.
         vectors: Of users and items.
         tokens: The fitted maps, over the tables of ``vectors``.
+
+    Raises:
+        RequestError: If a prompt is longer than the model reads.
     """
     parts = [
         _Judged.of(model, prompts[start : start + _AT_ONCE], vectors).scores(model, tokens)
@@ -156,14 +167,17 @@ class _Judged:
 
     ids: list[list[int]]
     slots: list[NDArray[np.int64]]
+    wordings: list[list[list[int]]]
 
     @classmethod
     def of(cls, model: LocalModel, prompts: pl.DataFrame, vectors: Vectors | None) -> _Judged:
-        return cls(_ids(model, prompts), _slots(prompts, vectors))
+        ids, wordings = _ids(model, prompts), [[model.tokens.answer(text) for text in choice] for choice in CHOICES]
+        longest = max(len(wording) for choice in wordings for wording in choice)
+        need_room(model, max(map(len, ids), default=0) + longest)
+        return cls(ids, _slots(prompts, vectors), wordings)
 
     def scores(self, model: LocalModel, tokens: SoftTokens | None) -> NDArray[np.float64]:
-        wordings = [[model.tokens.answer(text) for text in choice] for choice in CHOICES]
-        said = choices.log_probabilities(model.model, self.ids, wordings, vectors=self._vectors(tokens))
+        said = choices.log_probabilities(model.model, self.ids, self.wordings, vectors=self._vectors(tokens))
         return said[:, 0] - said[:, 1]
 
     def _vectors(self, tokens: SoftTokens | None) -> list[NDArray[np.float32] | None] | None:

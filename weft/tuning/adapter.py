@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,6 +14,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from torch import nn
 
+from weft import digest
 from weft.errors import RequestError
 from weft.language.local import LocalModel
 from weft.models.layers import Dropout
@@ -63,6 +65,17 @@ def add(model: LocalModel, settings: TuningSettings, seed: int) -> None:
 def parameters(model: LocalModel) -> dict[str, nn.Parameter]:
     """The adapter's weights by name: all of the model that is trained."""
     return {name: weight for name, weight in model.model.named_parameters() if weight.requires_grad}
+
+
+def digest_of(model: LocalModel) -> str:
+    """What tells this adapter from another: the digest of its folder, as ``LocalModel.open(adapter=…)`` takes it.
+
+    Raises:
+        RequestError: If the model has no adapter.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        to_folder(model, Path(folder))
+        return digest.of_folder(Path(folder))
 
 
 def to_folder(model: LocalModel, folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -180,7 +180,8 @@ def tune(
     """Trains an adapter on ``model`` and the maps of ``tokens``, in place, and leaves those of the best epoch.
 
     Args:
-        model: Without an adapter, with which it answers afterwards. Its own weights stay as they are, bit for bit.
+        model: Without an adapter, with which it answers afterwards, as its identity then says. Its own weights stay
+            as they are, bit for bit.
         rows: What is learnt.
         tokens: Makes the vectors for the rows' slots; None where there are none.
         settings: Adapter and schedule.
@@ -199,9 +200,7 @@ def tune(
 
     if not len(rows):
         raise RequestError("there is nothing to learn from", "give at least one row")
-    context = getattr(model.model.config, "max_position_embeddings", None) or math.inf
-    if rows.longest > context:
-        raise RequestError(f"a row has {rows.longest} tokens and the model reads {context}", "shorten the prompts")
+    need_room(model, rows.longest)
     if tokens is None and any(map(len, rows.slots)):
         raise RequestError("the prompts have slots and there are no vectors", "give soft tokens, or prompts of text")
     if tokens is not None:
@@ -211,7 +210,23 @@ def tune(
     adapter.add(model, settings, runtime.seed)
     batches = AnswerBatches(rows, settings.batch, runtime.seed, settings.micro_batch)
     with recomputing(model, settings):
-        return loop.fit(AnswerLoss(model, tokens), batches, settings, runtime, validation, fabric)
+        history = loop.fit(AnswerLoss(model, tokens), batches, settings, runtime, validation, fabric)
+    model.identity = replace(model.identity, adapter=adapter.digest_of(model))
+    return history
+
+
+def need_room(model: LocalModel, tokens: int) -> None:
+    """Makes sure that the model reads so many tokens at once; beyond them it answers, and nobody knows what.
+
+    Raises:
+        RequestError: If it does not.
+    """
+    context = getattr(model.model.config, "max_position_embeddings", None) or math.inf
+    if tokens > context:
+        raise RequestError(
+            f"a row has {tokens} tokens and the model reads {context}",
+            "shorten the prompts (a shorter history), or use a model that reads more",
+        )
 
 
 @contextmanager
