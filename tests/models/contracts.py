@@ -27,11 +27,28 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "narm": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
     "stamp": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
+    "srgnn": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
+    "mf_bpr": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
+    "bert4rec": {
+        "width": 16,
+        "blocks": 1,
+        "length": 8,
+        "dropout": 0.1,
+        "epochs": 20,
+        "batch": 16,
+        "learning_rate": 0.02,
+    },
 }
 """Settings that learn a planted pattern in seconds; a model that is not listed takes its defaults."""
 
 SAME_FOR_EVERYBODY = {"popularity", "recent_popularity"}
 """Models that recommend without looking at the history: what they can learn is the popular item."""
+
+KNOWS_USERS = {"mf_bpr"}
+"""Models that remember what each user took: of noise they learn that by heart, and what they can learn is a taste."""
+
+NO_ORDER = {"mf_bpr"}
+"""Models to whom a history is a set: the ring is not theirs to learn, they are shown two camps."""
 
 N_ITEMS, N_USERS = 12, 44
 UNSEEN = N_ITEMS  # in the catalogue, never in training
@@ -62,6 +79,21 @@ def cycle() -> Events:
     ring = N_ITEMS - 1
     histories = [[(start + step) % ring + 1 for step in range(5)] for start in range(N_USERS)]
     return events([*histories, [3]])
+
+
+def camps() -> tuple[Events, Queries, list[int]]:
+    """Odd users take the first five items, even ones the other six, each of them all but one, in orders of their own.
+
+    Returns:
+        The events, a query of each user after all of theirs, and the item that each is missing.
+    """
+    rng = np.random.default_rng(0)
+    histories, missing = [], []
+    for user in range(1, N_USERS + 1):
+        camp = list(range(1, 6)) if user % 2 else list(range(6, N_ITEMS))
+        missing.append(camp[user // 2 % len(camp)])
+        histories.append(rng.permutation([item for item in camp if item != missing[-1]]).tolist())
+    return events(histories), queries(histories, users=list(range(1, N_USERS + 1))), missing
 
 
 def labelled() -> Events:

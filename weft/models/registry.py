@@ -62,6 +62,12 @@ MODELS: dict[str, Entry] = {
               group="behaviour"),
         Entry("stamp", "Attention from the last item and the mean (Liu et al. 2018)", "weft.models.stamp:STAMP",
               s.STAMPSettings, group="behaviour"),
+        Entry("srgnn", "Gated network over the session's graph (Wu et al. 2019)", "weft.models.srgnn:SRGNN",
+              s.SRGNNSettings, group="behaviour"),
+        Entry("mf_bpr", "Matrix factorisation, taken above not taken (Rendle et al. 2009)",
+              "weft.models.mf_bpr:MFBPR", s.MFBPRSettings, group="behaviour"),
+        Entry("bert4rec", "Transformer that sees both sides of a hidden item (Sun et al. 2019)",
+              "weft.models.bert4rec:BERT4Rec", s.BERT4RecSettings, group="behaviour"),
     ]
 }  # fmt: skip
 

@@ -5,22 +5,38 @@ holds what was chosen on the validation split of a public data set, with a secti
 """
 
 from weft.models.settings.base import FitSettings, HistorySettings, ModelSettings, PrefixSettings
+from weft.models.settings.collaborative import CollaborativeSettings, MFBPRSettings
 from weft.models.settings.counting import ItemKNNSettings, PopularitySettings, RecentPopularitySettings
 from weft.models.settings.resolve import resolve
-from weft.models.settings.sequential import GRU4RecSettings, SASRecSettings, TransformerSettings
-from weft.models.settings.session import NARMSettings, STAMPSettings
+from weft.models.settings.sequential import (
+    BERT4RecSettings,
+    CL4SRecSettings,
+    CORESettings,
+    FPMCSettings,
+    GRU4RecSettings,
+    SASRecSettings,
+    TransformerSettings,
+)
+from weft.models.settings.session import NARMSettings, SRGNNSettings, STAMPSettings
 
 __all__ = [
+    "CollaborativeSettings",
+    "BERT4RecSettings",
+    "CL4SRecSettings",
+    "CORESettings",
+    "FPMCSettings",
     "FitSettings",
     "GRU4RecSettings",
     "HistorySettings",
     "ItemKNNSettings",
+    "MFBPRSettings",
     "ModelSettings",
     "NARMSettings",
     "PopularitySettings",
     "PrefixSettings",
     "RecentPopularitySettings",
     "SASRecSettings",
+    "SRGNNSettings",
     "STAMPSettings",
     "TransformerSettings",
     "resolve",
