@@ -1,0 +1,91 @@
+"""Scores equal RecBole's, given the same weights: ``benchmarks/agreement.py`` records its side.
+
+Each function here takes RecBole's tensors by name and returns our model with them: what is called differently, joined
+differently or missing on either side stands there, and nowhere else.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.agreement import HISTORIES, weights
+from tests.models import contracts as c
+from weft.models.base import Model
+from weft.models.narm import NARM
+from weft.models.settings import NARMSettings, STAMPSettings
+from weft.models.stamp import STAMP
+
+LENGTH = max(map(len, HISTORIES))
+WIDTH = 8
+Theirs = dict[str, np.ndarray]
+
+
+def _narm(theirs: Theirs) -> Model:
+    """RecBole's GRU has no biases; its a_1 is for the earlier states, its c_t has the local view first."""
+    decoder = theirs["b.weight"]
+    none = np.zeros(3 * WIDTH, np.float32)
+    tensors = {
+        "items.weight": theirs["item_embedding.weight"],
+        "gru.weight_ih_l0": theirs["gru.weight_ih_l0"],
+        "gru.weight_hh_l0": theirs["gru.weight_hh_l0"],
+        "gru.bias_ih_l0": none,
+        "gru.bias_hh_l0": none,
+        "query.weight": theirs["a_2.weight"],
+        "key.weight": theirs["a_1.weight"],
+        "attention.weigh.weight": theirs["v_t.weight"],
+        "decoder.weight": np.concatenate([decoder[:, WIDTH:], decoder[:, :WIDTH]], 1),
+    }
+    return NARM.load(NARMSettings(width=WIDTH, length=LENGTH), tensors)
+
+
+def _stamp(theirs: Theirs) -> Model:
+    """Like ours, RecBole's adds the mean to the attended memory and leaves the sigmoid of the scores out."""
+    tensors = {
+        "items.weight": theirs["item_embedding.weight"],
+        "key.weight": theirs["w1.weight"],
+        "of_last.weight": theirs["w2.weight"],
+        "of_last.bias": theirs["b_a"],
+        "of_memory.weight": theirs["w3.weight"],
+        "attention.weigh.weight": theirs["w0.weight"],
+        "general.weight": theirs["mlp_a.weight"],
+        "general.bias": theirs["mlp_a.bias"],
+        "current.weight": theirs["mlp_b.weight"],
+        "current.bias": theirs["mlp_b.bias"],
+    }
+    return STAMP.load(STAMPSettings(width=WIDTH, length=LENGTH), tensors)
+
+
+OURS: dict[str, Callable[[Theirs], Model]] = {"narm": _narm, "stamp": _stamp}
+
+
+def _recorded(name: str) -> tuple[dict[str, Any], Theirs]:
+    recorded = json.loads((Path(__file__).parent / "recbole" / f"{name}.json").read_text())
+    return recorded, {tensor: weights(tensor, shape) for tensor, shape in recorded["tensors"].items()}
+
+
+def _scores(model: Model, histories: list[list[int]]) -> np.ndarray:
+    asked = c.queries(histories, users=list(range(1, len(histories) + 1)))
+    return model.score(asked)[:, 1:].numpy()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_scores_are_those_of_recbole_given_its_weights(name: str) -> None:
+    recorded, theirs = _recorded(name)
+    assert recorded["histories"] == HISTORIES, "recorded with other histories: run python -m benchmarks.agreement"
+    expected = np.array(recorded["scores"])
+    assert np.ptp(expected) > 0.1, "scores so close together would agree by chance"
+    np.testing.assert_allclose(_scores(OURS[name](theirs), HISTORIES), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_tensor_of_recboles_is_used(name: str) -> None:
+    """Else two models could agree where one of them lacks a part that the weights switch off."""
+    _, theirs = _recorded(name)
+    plain = _scores(OURS[name](theirs), HISTORIES)
+    for tensor in theirs:
+        changed = {**theirs, tensor: theirs[tensor] * np.float32(1.1)}
+        assert np.abs(_scores(OURS[name](changed), HISTORIES) - plain).max() > 1e-3, tensor
