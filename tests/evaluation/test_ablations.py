@@ -70,6 +70,31 @@ def test_only_seeds_that_both_sides_have_are_pooled() -> None:
     assert row["full"] == pytest.approx(roc_auc_score(LABEL, whole[1].astype(np.float32)))
 
 
+PAPER, SHORT = {"prompt_settings": '{"history": 10}'}, {"prompt_settings": '{"history": 2}'}
+
+
+def test_a_variant_of_other_settings_is_no_ablation_and_the_log_says_so(caplog) -> None:
+    quick, slow = {**PAPER, "settings": '{"epochs": 1}'}, {**PAPER, "settings": '{"epochs": 5}'}
+    full = [judged("full", scores(seed, 1.0), seed, **slow) for seed in (0, 1)]
+    same = judged("without_user", scores(2, 0.5), 0, **slow)
+    for other in (quick, {**slow, **SHORT}):
+        assert ablations_of([*full, judged("without_user", scores(2, 0.5), 0, **other)]).is_empty()
+        assert "cit_rec without_user: 1 seeds have other settings" in caplog.text
+        caplog.clear()
+        row = ablations_of([*full, same, judged("without_user", scores(3, 0.5), 1, **other)]).row(0, named=True)
+        assert row["seeds"] == 1, "the seed of equal settings stands"
+    caplog.clear()
+    plain = judged("plain_network", scores(2, 0.5), 0, **PAPER, settings='{"hidden": 128, "epochs": 30}')
+    assert ablations_of([*full, same, plain])["variant"].unique().sort().to_list() == ["plain_network", "without_user"]
+    assert not caplog.text
+
+
+def test_a_model_without_variants_is_not_measured(monkeypatch) -> None:
+    plain = judged("full", scores(0, 1.0), system="popularity")
+    monkeypatch.setattr("weft.evaluation.ablations.measure", lambda _: pytest.fail("for nothing"))
+    assert ablations_of([plain]).is_empty()
+
+
 def test_what_answered_other_questions_or_other_rules_or_another_system_is_no_variant_of_it() -> None:
     full = judged("full", scores(0, 1.0))
     fewer = judged("without_user", scores(1, 1.0)[:-EACH])
@@ -100,7 +125,7 @@ def test_variants_of_one_system_are_compared_with_each_other_and_with_other_syst
 
 def test_a_variant_of_a_ranking_system_is_judged_by_ndcg() -> None:
     def variant(name: str, score: list) -> Outcome:
-        leaf = ranked("x", score)
+        leaf = ranked("cit_rec", score)
         return Outcome(Cell(leaf.cell.dataset, leaf.cell.protocol, "offline", name, 0), leaf.attributes, leaf.frame)
 
     got = ablations_of([variant("full", [FIRST, FIRST, SECOND]), variant("less", [FIRST, LAST, SECOND])])
