@@ -124,6 +124,8 @@ def fit(
                 state.record(module, loss, rate, value, validation.metric if validation else None)
             save_checkpoint(runtime.work, state, module, optimiser, average)
             step.advance(0, f"loss {loss:.4f}{shown}")
+            if value is not None:
+                runtime.measured(value)
     if state.best:
         module.load_state_dict(state.best)
     elif average is not None:

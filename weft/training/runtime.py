@@ -5,6 +5,7 @@ Torch-free, so that resources can describe it while definitions load.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Runtime:
         seed: Seed of weights, data order and dropout.
         work: Folder for resume state. None: an interrupted fit starts over.
         progress: Receives progress with rate and time left.
+        measured: Hears the value of the validation metric after each epoch that was evaluated; what it raises ends the
+            fit.
     """
 
     device: str = "auto"
@@ -30,3 +33,4 @@ class Runtime:
     seed: int = 0
     work: Path | None = None
     progress: Progress = field(default_factory=NoProgress)
+    measured: Callable[[float], object] = lambda _: None

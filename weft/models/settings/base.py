@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from weft.models.settings.search import among, between
+
 
 class ModelSettings(BaseModel):
     """Base of all settings: unknown fields are refused, values do not change afterwards.
@@ -25,9 +27,15 @@ class FitSettings(ModelSettings):
     epochs: int = Field(100, ge=1, le=10_000, description="Most epochs.")
     patience: int = Field(10, ge=0, description="Evaluations without improvement before stopping; 0 never stops early.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two evaluations on the validation split.")
-    batch: int = Field(128, ge=1, le=65_536, description="Sequences per optimiser step.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="Decoupled weight decay (AdamW).")
+    batch: int = Field(
+        128, ge=1, le=65_536, description="Sequences per optimiser step.", json_schema_extra=among(64, 128, 256, 512)
+    )
+    learning_rate: float = Field(
+        1e-3, gt=0, le=1, description="Peak learning rate of Adam.", json_schema_extra=between(3e-4, 1e-2, log=True)
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="Decoupled weight decay (AdamW).", json_schema_extra=among(0.0, 0.01, 0.1)
+    )
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of all steps over which the learning rate rises.")
     decay: Literal["none", "cosine", "linear"] = Field(
         "none", description="How the learning rate falls after the warm-up, over the remaining epochs."
@@ -42,9 +50,13 @@ class HistorySettings(FitSettings):
 
     for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary", "length": 50}
 
-    width: int = Field(64, ge=4, le=2048, description="Width of item vectors and layers.")
+    width: int = Field(
+        64, ge=4, le=2048, description="Width of item vectors and layers.", json_schema_extra=among(32, 64, 128)
+    )
     length: int = Field(50, ge=2, le=4096, description="Last items of a history that are read.")
-    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on inputs and block outputs.")
+    dropout: float = Field(
+        0.2, ge=0, lt=1, description="Dropout on inputs and block outputs.", json_schema_extra=between(0.0, 0.6)
+    )
     loss: Literal["cross_entropy", "sampled_softmax", "binary", "gbce"] = Field(
         "cross_entropy",
         description="Full softmax over the catalogue; softmax over sampled negatives (large catalogues); "

@@ -7,12 +7,13 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from weft.models.settings.base import HistorySettings
+from weft.models.settings.search import among
 
 
 class TransformerSettings(HistorySettings):
     """Transformer blocks over a history."""
 
-    blocks: int = Field(2, ge=1, le=48, description="Transformer blocks.")
+    blocks: int = Field(2, ge=1, le=48, description="Transformer blocks.", json_schema_extra=among(1, 2))
     heads: int = Field(1, ge=1, le=64, description="Attention heads; must divide the width.")
     feedforward: int = Field(1, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
     length: int = Field(200, ge=2, le=4096, description="Last items of a history that are read.")
