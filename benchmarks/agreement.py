@@ -29,7 +29,7 @@ _SOFTMAX = {"embedding_size": 8, "train_neg_sample_args": None}
 MODELS: dict[str, dict[str, Any]] = {
     "NARM": {**_SOFTMAX, "hidden_size": 8, "n_layers": 1},
     "STAMP": _SOFTMAX,
-    "SRGNN": {**_SOFTMAX, "step": 2},
+    "SRGNN": {**_SOFTMAX, "step": 1},
     "LightGCN": {"embedding_size": 8, "n_layers": 2},
 }
 """RecBole's name of each model, and its settings."""

@@ -16,7 +16,8 @@ from benchmarks.agreement import HISTORIES, weights
 from tests.models import contracts as c
 from weft.models.base import Model
 from weft.models.narm import NARM
-from weft.models.settings import NARMSettings, STAMPSettings
+from weft.models.settings import NARMSettings, SRGNNSettings, STAMPSettings
+from weft.models.srgnn import SRGNN
 from weft.models.stamp import STAMP
 
 LENGTH = max(map(len, HISTORIES))
@@ -59,7 +60,30 @@ def _stamp(theirs: Theirs) -> Model:
     return STAMP.load(STAMPSettings(width=WIDTH, length=LENGTH), tensors)
 
 
-OURS: dict[str, Callable[[Theirs], Model]] = {"narm": _narm, "stamp": _stamp}
+def _srgnn(theirs: Theirs) -> Model:
+    """RecBole adds two more biases to what a node receives, before the gates: to the gates they are one bias more."""
+    received = np.concatenate([theirs["gnn.b_iah"], theirs["gnn.b_ioh"]])
+    tensors = {
+        "items.weight": theirs["item_embedding.weight"],
+        "propagate.edges.weight": np.concatenate(
+            [theirs["gnn.linear_edge_in.weight"], theirs["gnn.linear_edge_out.weight"]]
+        ),
+        "propagate.edges.bias": np.concatenate([theirs["gnn.linear_edge_in.bias"], theirs["gnn.linear_edge_out.bias"]]),
+        "propagate.gates.weight": theirs["gnn.w_ih"],
+        "propagate.gates.bias": theirs["gnn.b_ih"] + theirs["gnn.w_ih"] @ received,
+        "propagate.held.weight": theirs["gnn.w_hh"],
+        "propagate.held.bias": theirs["gnn.b_hh"],
+        "query.weight": theirs["linear_one.weight"],
+        "query.bias": theirs["linear_one.bias"] + theirs["linear_two.bias"],
+        "key.weight": theirs["linear_two.weight"],
+        "attention.weigh.weight": theirs["linear_three.weight"],
+        "state.weight": theirs["linear_transform.weight"],
+        "state.bias": theirs["linear_transform.bias"],
+    }
+    return SRGNN.load(SRGNNSettings(width=WIDTH, length=LENGTH), tensors)
+
+
+OURS: dict[str, Callable[[Theirs], Model]] = {"narm": _narm, "srgnn": _srgnn, "stamp": _stamp}
 
 
 def _recorded(name: str) -> tuple[dict[str, Any], Theirs]:

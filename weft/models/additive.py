@@ -49,8 +49,13 @@ class AdditiveAttention(nn.Module):
             weight = weight * counts[:, :, :end]
         return weight.tril(start) @ value[:, :end]
 
-    def last(self, query: Tensor, key: Tensor, value: Tensor, lengths: Tensor) -> Tensor:
-        """[batch, width] for one query per history, [batch, width], that sees its first ``lengths`` (int64) items."""
+    def last(self, query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, counts: Tensor | None = None) -> Tensor:
+        """[batch, width] for one query per history, [batch, width], that sees its first ``lengths`` (int64) items.
+
+        ``counts``, float [batch, time], says how often it sees each.
+        """
         real = torch.arange(key.shape[1], device=key.device) < lengths[:, None]
         weight = self.weigh(torch.sigmoid(query[:, None] + key)).squeeze(-1) * real
+        if counts is not None:
+            weight = weight * counts
         return (weight[:, None] @ value).squeeze(1)

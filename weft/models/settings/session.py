@@ -11,3 +11,7 @@ class NARMSettings(HistorySettings):
 
 class STAMPSettings(HistorySettings):
     """STAMP (Liu et al. 2018): the fields of every model of histories, no more."""
+
+
+class SRGNNSettings(HistorySettings):
+    """SR-GNN (Wu et al. 2019): the fields of every model of histories, no more."""
