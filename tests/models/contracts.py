@@ -41,7 +41,7 @@ SMALL: dict[str, dict[str, object]] = {
         "width": 16,
         "blocks": 1,
         "length": 8,
-        "last": 0.3,
+        "last": 0.5,
         "dropout": 0.1,
         "epochs": 40,
         "batch": 16,

@@ -59,8 +59,8 @@ class Dropout(nn.Module):
         return _MaskedAdd.apply(x, y, _mask(y.shape, self.rate))
 
 
-class CausalBlock(nn.Module):
-    """Pre-norm transformer block in which a position sees itself and what came before.
+class TransformerBlock(nn.Module):
+    """Pre-norm transformer block; a position sees itself and what came before, unless told what else.
 
     Args:
         width: Width of the vectors.
@@ -76,26 +76,35 @@ class CausalBlock(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward), nn.ReLU(), Dropout(dropout), nn.Linear(feedforward, width)
-        )
+        self.feedforward = self.make_feedforward(width, feedforward, dropout)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, time, width] to the same."""
+    @staticmethod
+    def make_feedforward(width: int, inner: int, dropout: float) -> nn.Module:
+        """The position-wise layer."""
+        return nn.Sequential(nn.Linear(width, inner), nn.ReLU(), Dropout(dropout), nn.Linear(inner, width))
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """[batch, time, width] to the same.
+
+        Args:
+            x: The positions.
+            visible: bool [batch, time], the positions that all may see; None: each what is not after it.
+        """
         batch, time, width = x.shape
         q, k, v = (
             part.view(batch, time, self.heads, -1).transpose(1, 2)
             for part in self.qkv(self.attention_norm(x)).chunk(3, dim=-1)
         )
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = self.dropout.add(x, self.attention_out(seen.transpose(1, 2).reshape(batch, time, width)))
-        return self.dropout.add(x, self.feedforward(self.feedforward_norm(x)))
+        mask = None if visible is None else visible[:, None, None, :]
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return self.joined(x, self.attention_out(seen.transpose(1, 2).reshape(batch, time, width)))
 
     def last(self, x: Tensor, position: Tensor) -> Tensor:
         """[batch, time, width] and int64 [batch] to [batch, width]: ``forward`` at one position per row only.
 
-        Answers need the last position of the last block; there only keys and values are needed of all positions.
+        It sees itself and what came before: all there is, where it is the last. Answers need no other position of the
+        last block; of the rest only keys and values are needed there.
         """
         batch, time, width = x.shape
         normed = self.attention_norm(x)
@@ -106,5 +115,50 @@ class CausalBlock(nn.Module):
         k, v = kv.permute(2, 0, 3, 1, 4)
         visible = torch.arange(time, device=x.device) <= position[:, None]
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=visible[:, None, None, :])
-        y = self.dropout.add(x[rows, position], self.attention_out(seen.reshape(batch, width)))
-        return self.dropout.add(y, self.feedforward(self.feedforward_norm(y)))
+        return self.joined(x[rows, position], self.attention_out(seen.reshape(batch, width)))
+
+    def joined(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Both residual branches put onto ``x``: the attention's, and the feed-forward layer of the sum."""
+        x = self.dropout.add(x, attended)
+        return self.dropout.add(x, self.feedforward(self.feedforward_norm(x)))
+
+
+class SwiGLU(nn.Module):
+    """Feed-forward layer with a gate: W₃ (silu(W₁ x) ∘ W₂ x) (Shazeer 2020, eq. 6).
+
+    Args:
+        width: Width of the vectors.
+        inner: Inner width.
+        dropout: Dropout on the inner vectors.
+    """
+
+    def __init__(self, width: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.inner, self.out, self.dropout = nn.Linear(width, 2 * inner), nn.Linear(inner, width), Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[…, width] to the same."""
+        gate, value = self.inner(x).chunk(2, dim=-1)
+        return self.out(self.dropout(F.silu(gate) * value))
+
+
+class LiGRBlock(TransformerBlock):
+    """A block whose branches are gated by their own input: x + σ(W x) ∘ branch(norm(x)), with SwiGLU inside.
+
+    LiGR (Borisyuk et al. 2025) as eSASRec takes it over (Tikhonovich et al., RecSys 2025). Arguments are those of the
+    plain block.
+    """
+
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__(width, heads, feedforward, dropout)
+        self.attention_gate, self.feedforward_gate = nn.Linear(width, width), nn.Linear(width, width)
+
+    @staticmethod
+    def make_feedforward(width: int, inner: int, dropout: float) -> nn.Module:
+        """SwiGLU."""
+        return SwiGLU(width, inner, dropout)
+
+    def joined(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Both branches, gated."""
+        x = self.dropout.add(x, self.attention_gate(x).sigmoid() * attended)
+        return self.dropout.add(x, self.feedforward_gate(x).sigmoid() * self.feedforward(self.feedforward_norm(x)))

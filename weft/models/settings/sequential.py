@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,9 @@ class TransformerSettings(HistorySettings):
     blocks: int = Field(2, ge=1, le=48, description="Transformer blocks.", json_schema_extra=among(1, 2))
     heads: int = Field(1, ge=1, le=64, description="Attention heads; must divide the width.")
     feedforward: int = Field(1, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
+    block: Literal["plain", "ligr"] = Field(
+        "plain", description="Pre-norm blocks, or those of LiGR: gated branches with SwiGLU (eSASRec)."
+    )
     length: int = Field(200, ge=2, le=4096, description="Last items of a history that are read.")
 
     @model_validator(mode="after")
@@ -35,3 +38,37 @@ class GRU4RecSettings(HistorySettings):
     hidden: int = Field(128, ge=4, le=4096, description="Width of the recurrent state.")
     layers: int = Field(1, ge=1, le=8, description="Recurrent layers.")
     length: int = Field(200, ge=2, le=4096, description="Last items of a history that are read.")
+
+
+class BERT4RecSettings(TransformerSettings):
+    """BERT4Rec (Sun et al. 2019), with enough epochs."""
+
+    feedforward: int = Field(4, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
+    hidden: float = Field(0.2, gt=0, lt=1, description="Share of a history's items that are hidden and predicted.")
+    last: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the histories that are cut at a random place, with only the last item hidden.",
+    )
+
+
+class CORESettings(TransformerSettings):
+    """CORE-trm (Hou et al. 2022)."""
+
+    temperature: float = Field(0.07, gt=0, le=10, description="What the cosine of a state and an item is divided by.")
+    item_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on item vectors, read and recommended.")
+
+
+class CL4SRecSettings(SASRecSettings):
+    """CL4SRec (Xie et al. 2022): SASRec and a contrast of two versions of a history."""
+
+    contrast: float = Field(0.1, ge=0, le=10, description="Weight of the contrastive loss.")
+    temperature: float = Field(0.2, gt=0, le=10, description="What the cosine of two versions is divided by.")
+    crop: float = Field(0.6, gt=0, le=1, description="Share of a history that cropping keeps, in one piece.")
+    mask: float = Field(0.3, ge=0, le=1, description="Share of its items that masking hides.")
+    reorder: float = Field(0.6, ge=0, le=1, description="Share of a history, in one piece, whose order is shuffled.")
+
+
+class FPMCSettings(HistorySettings):
+    """FPMC (Rendle et al. 2010)."""
