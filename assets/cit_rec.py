@@ -4,13 +4,14 @@ What a cell is made from stands in ``cit_rec_material.py``, what is done with it
 itself is ``weft/systems``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assets import cit_rec_stages, fitting, shown
-from assets.baselines import SYSTEM_TAG
+from assets.baselines import NEGATIVES, SYSTEM_TAG
 from assets.cit_rec_material import (
     ADAPTER,
     PROMPTS,
@@ -57,7 +58,7 @@ def _out(name: str, description: str, *kinds: str) -> dg.AssetOut:
     key=[SYSTEM, "prompts"],
     group_name=SYSTEM,
     description="What is asked of each judged row: its history, the candidate, and whose vector stands where.",
-    deps=[ITEMS, SPLITS, VECTORS[0]],
+    deps=[ITEMS, SPLITS, NEGATIVES, VECTORS[0]],
     partitions_def=DATASETS,
     kinds={"parquet"},
     code_version=CODE_VERSION,
@@ -79,7 +80,8 @@ def prompts(
         items = store.read("interactions.items", cell.of_dataset())
         splits = store.read("interactions.splits", cell.of_protocol())
         rule, seed = cells.rule(cell), int(cell.seed or 0)
-        frames[cell] = cit_rec_prompts.prompts(rule, splits, items, stated, str(cell.variant), settings, seed)
+        drawn = store.read("interactions.negatives", cell.of_protocol()) if rule.samples else None
+        frames[cell] = cit_rec_prompts.prompts(rule, splits, items, stated, str(cell.variant), settings, seed, drawn)
     told = {"settings": settings.model_dump_json()}
     return dg.Output({cell: Table(frame, told) for cell, frame in frames.items()}, metadata=shown.of_prompts(frames))
 
@@ -138,28 +140,49 @@ def adapter(
             fitting.forget(work)
 
 
-@dg.asset(
-    key=[SYSTEM, "scored_pairs"],
-    group_name=SYSTEM,
-    description="Scores of the labelled pairs of validation and test: log-odds of Yes (CIT-Rec eq. 7).",
-    deps=[dg.AssetKey([SYSTEM, name]) for name in ("prompts", "adapter", "projections")] + VECTORS,
-    partitions_def=DATASETS,
-    kinds={"parquet", "torch"},
-    code_version=CODE_VERSION,
-    tags={SYSTEM_TAG: SYSTEM},
-    pool=GPU_POOL,
-    op_tags=GPU_TAGS,
+def _outcome(
+    kind: str, name: str, description: str, show: Callable[[Mapping[Cell, pl.DataFrame]], dict]
+) -> dg.AssetsDefinition:
+    """The stage that scores with what was fitted, under the protocols of one kind."""
+
+    @dg.asset(
+        key=[SYSTEM, name],
+        group_name=SYSTEM,
+        description=description,
+        deps=[dg.AssetKey([SYSTEM, read]) for read in ("prompts", "adapter", "projections")] + VECTORS,
+        partitions_def=DATASETS,
+        kinds={"parquet", "torch"},
+        code_version=CODE_VERSION,
+        tags={SYSTEM_TAG: SYSTEM},
+        pool=GPU_POOL,
+        op_tags=GPU_TAGS,
+    )
+    def outcome(
+        context: dg.AssetExecutionContext,
+        cells: Cells,
+        accelerator: Accelerator,
+        language_model: LanguageModel,
+        io_manager: dg.ResourceParam[ParquetStorage],
+    ) -> dg.Output[Leaves]:
+        progress = LogProgress(context.log.info, interval=5.0)
+        scorer = cit_rec_stages.Scorer(io_manager.store, cells, language_model, accelerator, progress)
+        wanted = [cell for cell in cells.of_system(SYSTEM, context.partition_key) if cells.rule(cell).kind == kind]
+        scored = {cell: scorer.score(cell) for cell in wanted}
+        leaves = {cell: Table(*one) for cell, one in scored.items()}
+        return dg.Output(leaves, metadata=show({cell: frame for cell, (frame, _) in scored.items()}))
+
+    return outcome
+
+
+scored_pairs = _outcome(
+    "pointwise",
+    "scored_pairs",
+    "Scores of the labelled pairs of validation and test: log-odds of Yes (CIT-Rec eq. 7).",
+    shown.of_scored_pairs,
 )
-def scored_pairs(
-    context: dg.AssetExecutionContext,
-    cells: Cells,
-    accelerator: Accelerator,
-    language_model: LanguageModel,
-    io_manager: dg.ResourceParam[ParquetStorage],
-) -> dg.Output[Leaves]:
-    """Loads everything back from its tables, as anybody could, and scores."""
-    progress = LogProgress(context.log.info, interval=5.0)
-    scorer = cit_rec_stages.Scorer(io_manager.store, cells, language_model, accelerator, progress)
-    scored = {cell: scorer.score(cell) for cell in cells.of_system(SYSTEM, context.partition_key)}
-    leaves = {cell: Table(*one) for cell, one in scored.items()}
-    return dg.Output(leaves, metadata=shown.of_scored_pairs({cell: frame for cell, (frame, _) in scored.items()}))
+rankings = _outcome(
+    "ranking",
+    "rankings",
+    "Each target's place among the items drawn for it, all judged one by one: log-odds of Yes (CIT-Rec eq. 7).",
+    shown.of_rankings,
+)

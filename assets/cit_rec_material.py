@@ -90,7 +90,7 @@ def given(store: ArtifactStore, cells: Cells, cell: Cell) -> Given:
         vectors, read = vectors_of(store, cell)
         digests += read
     settings = store.footer(PROMPTS, cell)["settings"]
-    return Given(material(store, cells, cell), prompts, vectors, tuple(digests), settings)
+    return Given(material(store, cells, cell, drawn=True), prompts, vectors, tuple(digests), settings)
 
 
 def vectors_of(store: ArtifactStore, cell: Cell) -> "tuple[Vectors, list[str]]":

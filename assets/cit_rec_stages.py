@@ -104,7 +104,7 @@ class Scorer:
     progress: Progress
 
     def score(self, cell: Cell) -> tuple[pl.DataFrame, fitting.Attributes]:
-        """Scored pairs of validation and test (schema ``ScoredPairs``), and what the footer says about them.
+        """Scored pairs, or rankings, of validation and test, by the protocol's kind, and what the footer says of them.
 
         Raises:
             MissingArtifactError: If it has not been fitted.
@@ -113,13 +113,15 @@ class Scorer:
         of = given(self.store, self.cells, cell)
         held = of.prompts.filter(pl.col("split") != "train")
         scored, seconds, told = self._scored(cell, of, held)
-        train = of.material.splits.filter(split="train")
-        warm = pl.col("user").is_in(train["user"].implode()) & pl.col("item").is_in(train["item"].implode())
-        table = held.select(
-            pl.lit(SYSTEM).alias("system"), "split", "row", "user", "item", "label",
-            score=pl.Series(scored.astype(np.float32)), warm=warm,
-        )  # fmt: skip
-        return ScoredPairs.cast(table), {**told, "seconds_score": f"{seconds:.4f}"}
+        table = (self._ranked if of.material.protocol.kind == "ranking" else _pairs)(of, held, scored)
+        return table, {**told, "seconds_score": f"{seconds:.4f}"}
+
+    def _ranked(self, of: Given, held: pl.DataFrame, scored: NDArray[np.floating]) -> pl.DataFrame:
+        """Schema ``Rankings``."""
+        from weft.systems import candidates  # noqa: PLC0415 - imports torch
+
+        pairs = held["row"].to_numpy(), held["item"].to_numpy(), scored
+        return fitting.rank(candidates.scorer(*pairs, of.material.n_items), SYSTEM, of.material, self.progress)
 
     def _scored(self, cell: Cell, of: Given, held: pl.DataFrame) -> tuple[NDArray[np.floating], float, dict[str, str]]:
         """Scores, the seconds that they took, and what the footer says."""
@@ -182,3 +184,14 @@ class Scorer:
         # An answer's seconds are those of the call that wrote it, whenever that was.
         seconds = float(table.unique("digest")["seconds"].to_numpy().sum())
         return zero_shot.score(table), seconds, attributes(of, None, self.accelerator.name(), **told)
+
+
+def _pairs(of: Given, held: pl.DataFrame, scored: NDArray[np.floating]) -> pl.DataFrame:
+    """Schema ``ScoredPairs``."""
+    train = of.material.splits.filter(split="train")
+    warm = pl.col("user").is_in(train["user"].implode()) & pl.col("item").is_in(train["item"].implode())
+    table = held.select(
+        pl.lit(SYSTEM).alias("system"), "split", "row", "user", "item", "label",
+        score=pl.Series(scored.astype(np.float32)), warm=warm,
+    )  # fmt: skip
+    return ScoredPairs.cast(table)

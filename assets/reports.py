@@ -30,10 +30,7 @@ from weft.systems.registry import SYSTEMS
 MAKERS = [*(("baselines", bound) for bound in BOUNDS), *((entry.group, entry.name) for entry in MODELS.values())]
 OUTCOMES = [
     *(dg.AssetKey([group, f"{name}_{outcome}"]) for group, name in MAKERS for outcome in ("rankings", "scored_pairs")),
-    *(
-        dg.AssetKey([system.name, "scored_pairs" if system.kind == "pointwise" else "rankings"])
-        for system in SYSTEMS.values()
-    ),
+    *(dg.AssetKey([system.name, outcome]) for system in SYSTEMS.values() for outcome in system.outcomes.values()),
 ]
 BASELINES = [entry.name for entry in MODELS.values() if entry.group == "baselines"]
 

@@ -22,7 +22,6 @@ from weft.systems.registry import SYSTEMS
 SPLITS = dg.AssetKey(["interactions", "splits"])
 RANKINGS = [dg.AssetKey([entry.group, f"{entry.name}_rankings"]) for entry in MODELS.values()]
 SCORED_PAIRS = [dg.AssetKey([entry.group, f"{entry.name}_scored_pairs"]) for entry in MODELS.values()]
-OF_SYSTEMS = {name: dg.AssetKey([name, "scored_pairs"]) for name, one in SYSTEMS.items() if one.kind == "pointwise"}
 RECOMMENDATIONS = dg.AssetKey(["serving", "recommendations"])
 
 _PARTS = ("train", "validation", "test")
@@ -209,13 +208,20 @@ def _result(name: str, key: dg.AssetKey, found: Mapping[Cell, Finding | None], *
     )
 
 
+_COVERED = {
+    "ranking": ("every_target_is_ranked", "ranking", "query"),
+    "pointwise": ("every_pair_is_scored", "pointwise", "row"),
+}
+"""Name of the check, kind, and the column that names the target's row, by kind of protocol."""
+
 CHECKS = [
     splits_checks,
-    *(_coverage(key, "every_target_is_ranked", "ranking", "query") for key in RANKINGS),
-    *(_coverage(key, "every_pair_is_scored", "pointwise", "row") for key in SCORED_PAIRS),
+    *(_coverage(key, *_COVERED["ranking"]) for key in RANKINGS),
+    *(_coverage(key, *_COVERED["pointwise"]) for key in SCORED_PAIRS),
     *(
-        _coverage(key, "every_pair_is_scored", "pointwise", "row", partial(_cells_of_system, name))
-        for name, key in OF_SYSTEMS.items()
+        _coverage(dg.AssetKey([name, outcome]), *_COVERED[kind], partial(_cells_of_system, name))
+        for name, system in SYSTEMS.items()
+        for kind, outcome in system.outcomes.items()
     ),
     every_user_is_served,
 ]

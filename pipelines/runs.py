@@ -5,7 +5,7 @@ Not here: what a person sees of it (``follow.py``), and which assets there are (
 
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -76,7 +76,7 @@ def request(
     Raises:
         RequestError: If a system, protocol, variant, seed, profile or setting is unknown or not allowed.
     """
-    chosen = chosen_systems(systems, spec)
+    chosen = chosen_systems(systems, spec, _listed(protocols))
     profiles.load(profile)
     made = Request(
         spec.name, chosen, _protocols(protocols, chosen, spec), _variants(variants, chosen), _seeds(seeds), profile,
@@ -98,7 +98,7 @@ def _protocols(text: str, systems: list[str], spec: DatasetSpec) -> list[str]:
     kinds = {protocol(name, spec.protocols.get(name)).kind for name in named}
     own = []
     for system in (SYSTEMS[name] for name in systems if name in SYSTEMS):
-        if named and system.kind not in kinds and len(systems) == 1:
+        if named and system.kind not in kinds and system.listwise not in named and len(systems) == 1:
             raise RequestError(f"{system.name} needs a {system.kind} protocol", f"--protocols {system.protocol}")
         own.append(system.protocol if spec.has_times else system.untimed)
     return named or (list(dict.fromkeys([headline(comes_split=spec.comes_split), *own])) if own else [])
@@ -118,8 +118,10 @@ def _variants(text: str, systems: list[str]) -> list[str]:
     return known if "all" in named else list(dict.fromkeys(named))
 
 
-def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
+def chosen_systems(text: str, spec: DatasetSpec, protocols: Sequence[str] = ()) -> list[str]:
     """The systems that the name of a set (``SETS``) or a list of names stands for on a data set.
+
+    ``protocols`` are those that are named: one among a few is ranked without ratings.
 
     Raises:
         RequestError: If a name is unknown or cannot work on this data set, or nothing is named.
@@ -130,7 +132,7 @@ def chosen_systems(text: str, spec: DatasetSpec) -> list[str]:
         unfit |= {
             name: "needs ratings and this data set has none"
             for name, system in SYSTEMS.items()
-            if system.kind == "pointwise"
+            if system.kind == "pointwise" and system.listwise not in protocols
         }
     if spec.format != "storefront":
         unfit |= dict.fromkeys(BOUNDS, "needs planted truth and this data set has none")

@@ -59,7 +59,7 @@ class Cells(dg.ConfigurableResource):
         ]
 
     def of_system(self, name: str, dataset: str) -> list[Cell]:
-        """The cells of one of ``SYSTEMS``: its kind of protocols among those of the run, in the variants that it has.
+        """The cells of one of ``SYSTEMS``: the protocols of the run that it works under, in the variants that it has.
 
         Its headline where the run names no protocol; nothing where the data set has nothing to judge it by.
         """
@@ -72,7 +72,7 @@ class Cells(dg.ConfigurableResource):
         ]
 
     def of_states(self, dataset: str) -> list[Cell]:
-        """The cells of users' states before each labelled row: one per pointwise protocol and seed."""
+        """The cells of users' states before each judged row: one per protocol of a system that judges, and seed."""
         protocols = dict.fromkeys(
             protocol
             for name, system in SYSTEMS.items()
@@ -88,11 +88,13 @@ class Cells(dg.ConfigurableResource):
     def _judged_by(self, name: str, dataset: str) -> list[str]:
         """The protocols that a system works under in this run."""
         system, spec = SYSTEMS[name], self.data_source.spec(dataset)
-        if system.kind == "pointwise" and not spec.has_ratings:
-            return []
-        if self.protocols:
-            return [rule for rule in self.protocols if self.protocol(dataset, rule).kind == system.kind]
-        return [own for own in [system.protocol if spec.has_times else system.untimed] if own]
+        named = self.protocols or [own for own in [system.protocol if spec.has_times else system.untimed] if own]
+        rated = spec.has_ratings or system.kind != "pointwise"
+        return [
+            rule
+            for rule in named
+            if rule == system.listwise or (rated and self.protocol(dataset, rule).kind == system.kind)
+        ]
 
     def of_items(self, dataset: str) -> Cell:
         """The cell of what is made of each item alone: one per data set and profile."""

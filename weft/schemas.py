@@ -242,12 +242,15 @@ class AssessmentPrompts(dy.Schema):
 
 
 class CitRecPrompts(dy.Schema):
-    """What CIT-Rec asks of each judged row; in place of every slot of the contents stands a vector."""
+    """What CIT-Rec asks of each judged row; in place of every slot of the contents stands a vector.
+
+    Where a target is ranked among a few, each of them is judged at the target's row.
+    """
 
     row = dy.Int64(primary_key=True, min=0)
     split = dy.Enum(SPLITS)
     user = dy.Int32(min=1)
-    item = dy.Int32(min=1)
+    item = dy.Int32(primary_key=True, min=1)
     label = dy.Bool()
     prompt_version = dy.String()
     messages = MESSAGES
@@ -451,6 +454,22 @@ class Costs(dy.Schema):
     seeds = dy.Int32(min=1)
 
 
+class Trials(dy.Schema):
+    """Fits that were tried to choose the settings of a model, judged on validation."""
+
+    system = dy.String(primary_key=True)
+    trial = dy.Int32(primary_key=True, min=0)  # 0: the settings as they stood
+    study = dy.String()  # digest of all that a trial depends on besides its settings
+    settings = dy.String()  # JSON
+    metric = dy.String()
+    value = dy.Float64(nullable=True)
+    epochs = dy.Int32(min=0)
+    seconds = dy.Float64(min=0)
+    state = dy.Enum(["finished", "stopped", "failed"])  # stopped: it fell behind the others
+    course = dy.List(dy.Float64())  # the value after each epoch that was evaluated
+    error = dy.String()
+
+
 class Leaderboard(dy.Schema):
     """One row per (protocol, system, variant, profile): test figures, mean over seeds."""
 
@@ -539,6 +558,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "*.*_history": TrainingHistory,
     "*.*rankings": Rankings,
     "*.*scored_pairs": ScoredPairs,
+    "behaviour.trials": Trials,
     "behaviour.*": Weights,
     "baselines.*": Weights,
     "cit_rec.prompts": CitRecPrompts,

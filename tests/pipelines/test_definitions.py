@@ -34,7 +34,7 @@ GROUPS = {
                 "assessment_generations", "self_assessments", "image_embeddings", "text_embeddings", "llm_embeddings",
                 "sentence_embeddings"},
     "alignment": {"aligned_items", "aligned_items_history", "heads", "quality"},
-    "cit_rec": {"prompts", "adapter", "adapter_history", "projections", "scored_pairs"},
+    "cit_rec": {"prompts", "adapter", "adapter_history", "projections", "rankings", "scored_pairs"},
     "reports": {"card", "metrics", "comparisons", "leaderboard", "ablations", "cost"},
     "serving": {"recommendations"},
 }  # fmt: skip
@@ -73,6 +73,7 @@ def test_every_fit_waits_for_the_gpu_pool() -> None:
     assert {"house/language_model", "content/intent_generations", "content/image_embeddings"} <= pooled
     assert {"content/intent_inferences", "content/localized_intents"} <= pooled, "they embed what was answered"
     assert {"alignment/aligned_items", "behaviour/user_states", "cit_rec/adapter", "cit_rec/scored_pairs"} <= pooled
+    assert "cit_rec/rankings" in pooled, "a language model scores"
     assert "cit_rec/prompts" not in pooled
 
 

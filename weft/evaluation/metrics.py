@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-CUTS = (5, 10, 20, 100)
+CUTS = (1, 5, 10, 20, 100)
 
 
 def mid_ranks(rankings: pl.DataFrame) -> Floats:

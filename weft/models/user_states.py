@@ -11,19 +11,23 @@ a probe to a validation AUC of 0.66 instead of 0.64 (``benchmarks/cit_rec_vector
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field
 
-from weft.data.sequences import Events, Queries
+from weft.data.sequences import Events
 from weft.evaluation.protocols import Protocol
 from weft.models.settings import SASRecSettings
 
 if TYPE_CHECKING:
     from weft.models.sasrec import SASRec
+
+HELD: tuple[Literal["validation"], Literal["test"]] = ("validation", "test")
+
+_AT_ONCE = 8_192  # training rows whose histories lie in memory at once
 
 
 class UserStatesSettings(SASRecSettings):
@@ -66,7 +70,7 @@ def user_states(model: SASRec, protocol: Protocol, splits: pl.DataFrame, events:
 
     Args:
         model: Fitted on ``without_later(splits, share)``.
-        protocol: A pointwise one.
+        protocol: A pointwise one, or one that ranks: then what came before counts as liked.
         splits: Its splits, all of them.
         events: Its training split, whole (``Protocol.events``).
         share: That of the fit.

@@ -17,11 +17,14 @@ from weft.language.prompts import Template, item_words, template
 from weft.language.sanitise import sanitise
 from weft.language.tokens import SLOT
 from weft.schemas import CitRecPrompts
+from weft.systems import candidates
 from weft.systems.registry import SYSTEMS, Variant
 from weft.systems.settings import PromptSettings
 
 USER = 0
 """The user's token in ``slots``; items are numbered from 1."""
+
+HELD = ("validation", "test")
 
 _ATTRIBUTES = 80  # characters
 
@@ -34,11 +37,12 @@ def prompts(
     variant: str,
     settings: PromptSettings,
     seed: int,
+    negatives: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """One prompt per judged row (schema ``CitRecPrompts``): drawn training rows, all of validation and test.
 
     Args:
-        rule: A pointwise protocol.
+        rule: A pointwise protocol, or one that ranks among a few (``candidates.py``).
         splits: What it made of the interactions (schema ``Splits``).
         items: Schema ``Items``.
         stated: Rows that have a user state. Of the training rows these alone are drawn, for every variant, so that
@@ -46,19 +50,21 @@ def prompts(
         variant: One of the registry's.
         settings: Rows, history, template.
         seed: Of the draw.
+        negatives: What a ranking protocol drew (schema ``Negatives``).
 
     Raises:
         RequestError: If the protocol has no labelled pairs, or there is no such template.
     """
-    if rule.kind != "pointwise":
+    if rule.kind == "pointwise":
+        known = splits.filter(pl.col("label").is_not_null())
+        parts = _judged(rule, splits, stated, settings, seed)
+    elif negatives is not None:
+        known = splits.with_columns(label=pl.lit(value=True))
+        parts = {"train": candidates.learnt(rule, splits, items, stated, settings, seed)}
+        parts |= {held: candidates.asked(rule, splits, negatives, held, settings.history) for held in HELD}
+    else:
         raise RequestError(f"protocol '{rule.name}' has no labelled pairs", "use the protocol 'pointwise_time'")
-    train = rule.judged(splits, "train", settings.history).filter(pl.col("row").is_in(stated.implode()))
-    if settings.rows:
-        drawn = np.random.default_rng(seed).permutation(len(train))[: settings.rows]
-        train = train[np.sort(drawn)]
-    parts = {"train": train, **{held: rule.judged(splits, held, settings.history) for held in ("validation", "test")}}
-    labelled = splits.filter(pl.col("label").is_not_null())
-    told = dict(zip(labelled["row"], labelled.select("item", "label").iter_rows(), strict=True))
+    told = dict(zip(known["row"], known.select("item", "label").iter_rows(), strict=True))
     form = template("cit_rec", settings.prompt)
     writer = _Writer(form, SYSTEMS["cit_rec"].variants[variant], _words(items, form, attributes=settings.attributes))
     asked = []
@@ -68,6 +74,17 @@ def prompts(
             message = [{"role": "user", "content": content}]
             asked.append((row, split, user, item, label, form.stamp, message, slots))
     return CitRecPrompts.cast(pl.DataFrame(asked, schema=CitRecPrompts.create_empty().schema, orient="row"))
+
+
+def _judged(
+    rule: Protocol, splits: pl.DataFrame, stated: pl.Series, settings: PromptSettings, seed: int
+) -> dict[str, pl.DataFrame]:
+    """The labelled rows of each part that are asked about; of training as many as the settings say."""
+    train = rule.judged(splits, "train", settings.history).filter(pl.col("row").is_in(stated.implode()))
+    if settings.rows:
+        drawn = np.random.default_rng(seed).permutation(len(train))[: settings.rows]
+        train = train[np.sort(drawn)]
+    return {"train": train} | {held: rule.judged(splits, held, settings.history) for held in HELD}
 
 
 def _words(items: pl.DataFrame, form: Template, *, attributes: bool) -> dict[int, dict[str, str]]:

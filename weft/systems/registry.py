@@ -13,6 +13,10 @@ Part = Literal["user_token", "item_tokens", "titles", "pictures", "fit", "langua
 """What a variant may do without."""
 
 
+OUTCOMES: Mapping[str, str] = MappingProxyType({"ranking": "rankings", "pointwise": "scored_pairs"})
+"""What is made under protocols of each kind."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """A system with a part left out or replaced.
@@ -40,6 +44,7 @@ class System:
         kind: Of the protocols that it works under.
         protocol: Its headline.
         untimed: The protocol in its place for data without times; empty where there is none.
+        listwise: A ranking protocol that it works under as well, one among a few; empty where there is none.
         variants: Its variants by name; ``full`` is the whole.
     """
 
@@ -48,7 +53,14 @@ class System:
     kind: Literal["ranking", "pointwise"]
     protocol: str
     untimed: str
+    listwise: str
     variants: Mapping[str, Variant]
+
+    @property
+    def outcomes(self) -> Mapping[str, str]:
+        """Names of the tables that it makes, by kind of protocol."""
+        kinds = {self.kind, *(["ranking"] if self.listwise else [])}
+        return {kind: name for kind, name in OUTCOMES.items() if kind in kinds}
 
 
 SYSTEMS: Mapping[str, System] = MappingProxyType(
@@ -59,6 +71,7 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
             "pointwise",
             "pointwise_time",
             "paper_tallrec_blocks",
+            "paper_candidates_20",
             MappingProxyType(
                 {
                     FULL: Variant("the whole system"),

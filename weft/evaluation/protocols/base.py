@@ -144,7 +144,7 @@ class Protocol(BaseModel):
         candidates = np.zeros(n_items + 1, dtype=np.bool_)
         candidates[item] = True
         pointwise = self.kind == "pointwise"
-        queries = self._queries(visible, asked)
+        queries = self.queries(visible, asked)
         return Task(
             split=split,
             queries=queries,
@@ -183,8 +183,13 @@ class Protocol(BaseModel):
         listed = pl.col("before").fill_null(pl.lit([], dtype=pl.List(pl.Int64)))
         return table.join(before, on="index", how="left", maintain_order="left").drop("index").with_columns(listed)
 
-    def _queries(self, visible: pl.DataFrame, asked: NDArray[np.int64]) -> Queries:
-        """What is known before the rows ``asked`` of ``visible``."""
+    def queries(self, visible: pl.DataFrame, asked: NDArray[np.int64]) -> Queries:
+        """What is known before some rows: their histories, as ``task`` shows them.
+
+        Args:
+            visible: Rows of the splits, in their order, that a history may show.
+            asked: int64 [q], the places in ``visible`` of the rows that are asked for.
+        """
         shown, first, lengths = self._histories(visible, asked)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         source = shown[np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])]
