@@ -80,7 +80,7 @@ def aligned_items(
         for cell in wanted:
             started, device = time.monotonic(), accelerator.name()
             made_from = [settings.model_dump(mode="json"), given.digests, device, accelerator.precision, CODE_VERSION]
-            works.append(store.work / fitting.digest([ASSET, cell.path]) / fitting.digest(made_from))
+            works.append(fitting.work_of(store, ASSET, cell, made_from, context.log.warning))
             runtime = accelerator.runtime(int(cell.seed or 0), works[-1], context.log)
             aligned = align(given.image, given.text, given.has_image, given.has_text, settings, runtime)
             attributes = {

@@ -257,8 +257,6 @@ def work_folder(
 ) -> Path:
     """Where the fit of exactly these settings, data and code version on this device keeps its resume state.
 
-    State of the same asset and cell that was left under anything else is of no use any more: it is deleted.
-
     Args:
         store: Whose folder of unfinished work it lies in.
         asset: What is fitted.
@@ -269,9 +267,17 @@ def work_folder(
         version: Of the code.
         log: Is told when a fit that was begun starts over.
     """
-    made_from = {**material.attributes, "n_users": material.n_users}
+    data = {**material.attributes, "n_users": material.n_users}
+    return work_of(store, asset, cell, [settings.model_dump(mode="json"), data, computes, version], log)
+
+
+def work_of(store: ArtifactStore, asset: str, cell: Cell, made_from: list[Any], log: Callable[[str], object]) -> Path:
+    """The same, of anything that a fit is made from.
+
+    State of the same asset and cell that was left under anything else is of no use any more: it is deleted.
+    """
     home = store.work / digest([asset, cell.path])
-    work = home / digest([settings.model_dump(mode="json"), made_from, computes, version])
+    work = home / digest(made_from)
     others = [folder for folder in home.glob("*") if folder != work]
     for folder in others:
         shutil.rmtree(folder, ignore_errors=True)

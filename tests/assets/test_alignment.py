@@ -99,6 +99,8 @@ def test_every_item_has_a_vector_and_the_leaves_say_how_they_came_about(store: A
     assert set(store.read("alignment.quality", HERE)["split"]) == {"train", "held_out"}
     heads = weights.from_table(store.read("alignment.heads", HERE))
     assert heads["image.1.weight"].shape == (4, 5)
+    read = store.read("content.llm_embeddings", PLACE).filter(of="text")["vector"].to_numpy()
+    np.testing.assert_allclose(heads["text.0.centre"], read.mean(axis=0), atol=1e-6, err_msg="titles are no texts")
     footer = store.footer("alignment.aligned_items", HERE)
     assert footer["n_items"] == str(N)
     assert footer["parameters"] == str(sum(array.size for array in heads.values()))
@@ -155,6 +157,27 @@ def test_vectors_of_another_catalogue_are_refused(store: ArtifactStore) -> None:
 def test_a_value_out_of_bounds_is_refused_before_any_work(store: ArtifactStore) -> None:
     ran = make(store, temperature=0.0)
     assert "aligned_items.temperature" in str(ran.failure_data_for_node("alignment__aligned_items"))
+
+
+@pytest.mark.parametrize("changed", ["settings", "vectors"])
+def test_what_was_begun_of_other_settings_or_vectors_is_swept_and_the_log_says_so(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, changed: str
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("weft.alignment.align.quality", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+        assert not make(store).success
+    (begun,) = {path.parent for path in store.work.rglob("*") if path.is_file()}
+    epochs = {"epochs": 2} if changed == "settings" else {}
+    if changed == "vectors":
+        vectors(store, swap=(20, 30))
+    with monkeypatch.context() as broken:
+        broken.setattr("weft.alignment.align.quality", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+        assert not make(store, **epochs).success
+    (left,) = {path.parent for path in store.work.rglob("*") if path.is_file()}
+    assert left != begun
+    assert "starting over" in capfd.readouterr().err
+    assert make(store, **epochs).success
+    assert not [path for path in store.work.rglob("*") if path.is_file()]
 
 
 def test_what_was_begun_is_forgotten_once_it_is_committed_and_an_equal_run_gives_equal_leaves(
