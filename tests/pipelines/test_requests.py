@@ -15,6 +15,7 @@ from assets.shown import of_rankings
 from pipelines.cli import invoke
 from pipelines.commands.options import parse_pairs
 from pipelines.instance import open_instance, register_datasets
+from pipelines.runs import request
 from pipelines.schedules import nightly
 from resources.artifacts import ArtifactStore
 from resources.cells import Cells
@@ -123,6 +124,35 @@ def test_cells_that_do_not_exist_are_refused(fields: dict) -> None:
     Cells(data_source=source)
     with pytest.raises(ValidationError, match=next(iter(fields))):
         Cells(data_source=source, **fields)
+
+
+def test_cit_rec_works_under_protocols_with_labels_and_under_the_one_with_few_candidates(tiny_storage: Path) -> None:
+    named = ["leave_one_out", "pointwise_time", "paper_candidates_20", "paper_999_sampled"]
+    source = DataSource(base=str(tiny_storage))
+    cells = Cells(data_source=source, protocols=named, variants=["full", "text_only"], seeds=[3])
+    judged = ["pointwise_time", "paper_candidates_20"]
+    assert cells.of_system("cit_rec", "tiny") == [
+        Cell("tiny", rule, "offline", variant, 3) for rule in judged for variant in ("full", "text_only")
+    ]
+    assert cells.of_states("tiny") == [Cell("tiny", rule, "offline", seed=3) for rule in judged]
+    assert [cell.protocol for cell in Cells(data_source=source).of_system("cit_rec", "tiny")] == ["pointwise_time"]
+
+
+def test_one_among_a_few_is_ranked_without_ratings_and_nothing_else_is(tiny_storage: Path) -> None:
+    add(tiny_storage, "unrated", TIMED, visits(["", "", ""]))
+    spec = registry.load(str(tiny_storage), "unrated")
+    told = {"variants": "full", "seeds": "0", "profile": "offline", "settings": {}, "systems": "cit_rec"}
+    assert request(spec, protocols="paper_candidates_20", **told).protocols == ["paper_candidates_20"]
+    for protocols in ("", "pointwise_time"):
+        with pytest.raises(RequestError, match="cit_rec needs ratings"):
+            request(spec, protocols=protocols, **told)
+    rated = registry.load(str(tiny_storage), "tiny")
+    with pytest.raises(RequestError, match="cit_rec needs a pointwise protocol"):
+        request(rated, protocols="paper_999_sampled", **told)
+    source = DataSource(base=str(tiny_storage))
+    cells = Cells(data_source=source, protocols=["pointwise_time", "paper_candidates_20"])
+    assert [cell.protocol for cell in cells.of_system("cit_rec", "unrated")] == ["paper_candidates_20"]
+    assert not Cells(data_source=source).of_system("cit_rec", "unrated")
 
 
 @pytest.mark.parametrize(("protocols", "told"), [
