@@ -68,6 +68,8 @@ MODELS: dict[str, Entry] = {
               "weft.models.mf_bpr:MFBPR", s.MFBPRSettings, group="behaviour"),
         Entry("bert4rec", "Transformer that sees both sides of a hidden item (Sun et al. 2019)",
               "weft.models.bert4rec:BERT4Rec", s.BERT4RecSettings, group="behaviour"),
+        Entry("core", "Mixture of the items read, weighted by a transformer (Hou et al. 2022)",
+              "weft.models.core:CORE", s.CORESettings, group="behaviour"),
     ]
 }  # fmt: skip
 
