@@ -70,17 +70,15 @@ def auc(label: NDArray[np.bool_], score: Floats, weight: Floats | None = None) -
     Returns:
         float64 [b] (or [1]); NaN where a class is missing.
     """
-    order = np.argsort(score, kind="stable")
-    ordered = score[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(order) else np.zeros(0, np.int64)
-    weights = np.ones((1, len(order))) if weight is None else weight[:, order]
-    if not len(order):
-        return np.full(len(weights), np.nan)
-    positive = np.add.reduceat(weights * label[order], starts, axis=1)
-    negative = np.add.reduceat(weights * ~label[order], starts, axis=1)
-    below = np.cumsum(negative, axis=1) - negative
-    wins = (positive * (below + negative / 2)).sum(axis=1)
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    weights = np.ones((1, len(score))) if weight is None else weight
+    liked, disliked = (rows[np.argsort(score[rows])] for rows in (np.flatnonzero(label), np.flatnonzero(~label)))
+    # Weight of the negatives below each place among them: a positive wins against those, and half against its equals.
+    below = np.zeros((len(weights), len(disliked) + 1))
+    np.cumsum(weights[:, disliked], axis=1, out=below[:, 1:])
+    first, behind = (np.searchsorted(score[disliked], score[liked], side) for side in ("left", "right"))
+    positive = weights[:, liked]
+    wins = np.einsum("bi,bi->b", positive, below[:, first] + below[:, behind]) / 2
+    pairs = positive.sum(axis=1) * below[:, -1]
     return np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0)
 
 
