@@ -36,6 +36,15 @@ SMALL: dict[str, dict[str, object]] = {
         "learning_rate": 0.01,
         "weight_decay": 1.0,
     },
+    "tagnn": {
+        "width": 16,
+        "length": 8,
+        "dropout": 0.3,
+        "epochs": 20,
+        "batch": 16,
+        "learning_rate": 0.01,
+        "weight_decay": 1.0,
+    },
     "mf_bpr": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
     "bert4rec": {
         "width": 16,

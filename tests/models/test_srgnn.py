@@ -63,7 +63,7 @@ def _by_hand(network: SRGNNNetwork, prefix: list[int]) -> Array:
     return state.weight.detach().numpy() @ np.concatenate([overall, last]) + state.bias.detach().numpy()
 
 
-def _padded() -> tuple[torch.Tensor, torch.Tensor]:
+def padded() -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(map(len, SESSIONS))
     inputs = torch.tensor([session + [0] * (longest - len(session)) for session in SESSIONS])
     return inputs, torch.tensor([len(session) for session in SESSIONS])
@@ -71,7 +71,7 @@ def _padded() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_state_after_every_click_is_that_of_the_prefix_as_a_graph_of_its_own() -> None:
     network = _network()
-    inputs, lengths = _padded()
+    inputs, lengths = padded()
     states = network.states(inputs, lengths).detach().numpy()
     for row, session in enumerate(SESSIONS):
         for end in range(len(session)):
@@ -80,7 +80,7 @@ def test_the_state_after_every_click_is_that_of_the_prefix_as_a_graph_of_its_own
 
 def test_the_state_of_a_query_is_that_of_its_whole_history() -> None:
     network = _network()
-    states = network.encode(*_padded()).detach().numpy()
+    states = network.encode(*padded()).detach().numpy()
     for row, session in enumerate(SESSIONS):
         np.testing.assert_allclose(states[row], _by_hand(network, session), rtol=1e-5, atol=1e-5)
 

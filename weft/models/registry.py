@@ -64,6 +64,8 @@ MODELS: dict[str, Entry] = {
               s.STAMPSettings, group="behaviour"),
         Entry("srgnn", "Gated network over the session's graph (Wu et al. 2019)", "weft.models.srgnn:SRGNN",
               s.SRGNNSettings, group="behaviour"),
+        Entry("tagnn", "SR-GNN with attention from each candidate (Yu et al. 2020)", "weft.models.tagnn:TAGNN",
+              s.TAGNNSettings, group="behaviour"),
         Entry("mf_bpr", "Matrix factorisation, taken above not taken (Rendle et al. 2009)",
               "weft.models.mf_bpr:MFBPR", s.MFBPRSettings, group="behaviour"),
         Entry("bert4rec", "Transformer that sees both sides of a hidden item (Sun et al. 2019)",

@@ -40,23 +40,40 @@ class SRGNNNetwork(CausalNetwork[SRGNNSettings]):
     def states(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """[batch, time, width]: the state after every position."""
         del lengths
-        graph = GrowingGraph.of(inputs)
-        last, later = self.propagate(self.dropout(self.items(inputs)), graph)
-        query, counts = self.query(last), graph.clicks
-        itself = self.attention.weigh(torch.sigmoid(query + self.key(last))) * last
-        others = self.attention(query, self.key(later), later, counts.tril(-1))
-        overall = torch.addcmul(others, itself, counts.diagonal(dim1=1, dim2=2)[..., None])
-        return self.state(torch.cat([overall, last], 2))
+        return self.after_each(*self.nodes(inputs))
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """[batch, width]: the state after the last item; only its attention is computed."""
+        return self.after_all(*self.nodes_at_end(inputs, lengths), lengths)
+
+    def nodes(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The vectors of ``GatedPropagation``, and the clicks of ``GrowingGraph``."""
         graph = GrowingGraph.of(inputs)
         last, later = self.propagate(self.dropout(self.items(inputs)), graph)
+        return last, later, graph.clicks
+
+    def after_each(self, last: Tensor, later: Tensor, clicks: Tensor) -> Tensor:
+        """[batch, time, width]: the states, from the nodes of every prefix."""
+        query = self.query(last)
+        itself = self.attention.weigh(torch.sigmoid(query + self.key(last))) * last
+        others = self.attention(query, self.key(later), later, clicks.tril(-1))
+        overall = torch.addcmul(others, itself, clicks.diagonal(dim1=1, dim2=2)[..., None])
+        return self.state(torch.cat([overall, last], 2))
+
+    def nodes_at_end(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the whole history: the vector of the last click [batch, width], those of all, and their clicks.
+
+        All are [batch, time, width] with [batch, time] clicks, which are 0 where the item is clicked again.
+        """
+        last, later, clicks = self.nodes(inputs)
         each, end = torch.arange(len(inputs), device=inputs.device), (lengths - 1).clamp(min=0)
         final = last[each, end]
-        nodes = later.index_put((each, end), final)
-        counts = graph.clicks[each, end]
-        overall = self.attention.last(self.query(final), self.key(nodes), nodes, end + 1, counts)
+        return final, later.index_put((each, end), final), clicks[each, end]
+
+    def after_all(self, final: Tensor, nodes: Tensor, clicks: Tensor, lengths: Tensor) -> Tensor:
+        """[batch, width]: the state, from the nodes of the whole history."""
+        query, kept = self.query(final), lengths.clamp(min=1)
+        overall = self.attention.last(query, self.key(nodes), nodes, kept, clicks)
         return self.state(torch.cat([overall, final], 1))
 
 

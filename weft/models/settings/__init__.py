@@ -17,13 +17,13 @@ from weft.models.settings.sequential import (
     SASRecSettings,
     TransformerSettings,
 )
-from weft.models.settings.session import NARMSettings, SRGNNSettings, STAMPSettings
+from weft.models.settings.session import NARMSettings, SRGNNSettings, STAMPSettings, TAGNNSettings
 
 __all__ = [
-    "CollaborativeSettings",
     "BERT4RecSettings",
     "CL4SRecSettings",
     "CORESettings",
+    "CollaborativeSettings",
     "FPMCSettings",
     "FitSettings",
     "GRU4RecSettings",
@@ -38,6 +38,7 @@ __all__ = [
     "SASRecSettings",
     "SRGNNSettings",
     "STAMPSettings",
+    "TAGNNSettings",
     "TransformerSettings",
     "resolve",
 ]
