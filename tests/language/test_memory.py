@@ -49,17 +49,7 @@ def test_the_estimate_of_llama_2_by_hand():
     assert needed.cache == 2 * 32 * 4096 * 4000 * 2
     # stream and normed copy, queries and attention, keys and values: 6 × 4096; twice the inner 11,008; logits of 4 rows
     assert needed.activations == (6 * 4096 + 2 * 11_008) * 4000 * 2 + 4 * 32_000 * 4
-    assert needed.training == 0
     assert needed.total == needed.weights + needed.cache + needed.activations
-
-
-def test_training_holds_every_layer_and_an_adapter():
-    shape = memory.shape("meta-llama/Llama-2-7b-hf")
-    needed = memory.estimate(shape, torch.bfloat16, batch=2, tokens=100, training=True)
-    layer = (6 * 4096 + 2 * 11_008) * 200 * 2
-    assert needed.activations == 32 * layer + 2 * 200 * 32_000 * 4
-    assert needed.cache == 0
-    assert needed.training == pytest.approx(6.738e9 * 0.005 * 16, rel=0.001)
 
 
 def test_what_does_not_fit_is_refused_with_figures_and_remedies():

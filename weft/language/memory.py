@@ -1,12 +1,13 @@
-"""How much memory a language model needs, told before any weight is read.
+"""How much memory a language model needs to answer, told before any weight is read.
 
 The parameters are counted on the model itself, built without memory by the code that loads it. The rest are formulas:
 
 - keys and values: 2 × layers × key heads × head width × tokens × rows;
 - while reading, the widest moment of one layer: the residual stream, its normed copy, queries, keys, values and
-  attention, and twice the inner width of the feed-forward layer, for each token, and the logits of one token per row;
-- while an adapter is trained, that for every layer, logits of every token in float32 with their gradient, and for each
-  trained parameter 16 bytes (weight, gradient and the two moments of Adam in float32).
+  attention, and twice the inner width of the feed-forward layer, for each token, and the logits of one token per row.
+
+What the training of an adapter keeps is no formula: it depends on the adapted projections, on dropout and on what is
+computed again. ``benchmarks/cit_rec_shapes.py`` traces it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from weft.language import loading
 
 GIB = 2**30
 _RESERVE = 0.05  # of the free memory: allocators round up
-_LORA_SHARE = 0.005  # of the parameters; rank 8 on all attention projections of Llama-2-7B is 0.0025
 
 # The models of the papers, as far as their shape goes, so that an estimate needs no download. The first Qwen-7B runs
 # code of its own; Qwen2 is the same family with the same number of layers and the same width.
@@ -80,19 +80,17 @@ class Estimate:
         weights: Bytes of the weights.
         cache: Bytes of keys and values of one batch.
         activations: Bytes of one batch while it is read.
-        training: Bytes of an adapter, its gradients and its optimiser; 0 for a model that only answers.
     """
 
     parameters: int
     weights: int
     cache: int
     activations: int
-    training: int = 0
 
     @property
     def total(self) -> int:
         """Bytes in all."""
-        return self.weights + self.cache + self.activations + self.training
+        return self.weights + self.cache + self.activations
 
 
 def shape(name: str) -> PretrainedConfig:
@@ -107,14 +105,7 @@ def shape(name: str) -> PretrainedConfig:
     return AutoConfig.for_model(str(values.pop("model_type")), tie_word_embeddings=False, **values)
 
 
-def estimate(
-    config: PretrainedConfig,
-    dtype: torch.dtype,
-    batch: int,
-    tokens: int,
-    *,
-    training: bool = False,
-) -> Estimate:
+def estimate(config: PretrainedConfig, dtype: torch.dtype, batch: int, tokens: int) -> Estimate:
     """What ``batch`` rows of ``tokens`` tokens take at once, prompt and answer together.
 
     Args:
@@ -122,7 +113,6 @@ def estimate(
         dtype: Type of weights, cache and activations.
         batch: Rows at once.
         tokens: Tokens of a row.
-        training: Whether a LoRA adapter is trained: no cache, but every layer's activations, and the adapter.
     """
     parameters = sum(weight.numel() for weight in loading.build(config, dtype).parameters())
     size = dtype.itemsize
@@ -133,12 +123,8 @@ def estimate(
     keys = (getattr(text, "num_key_value_heads", None) or heads) * head
     inner = getattr(text, "intermediate_size", None) or 4 * width
     layer = (2 * width + 2 * heads * head + 2 * keys + 2 * inner) * batch * tokens * size
-    if not training:
-        logits = batch * text.vocab_size * 4
-        return Estimate(parameters, parameters * size, 2 * layers * keys * batch * tokens * size, layer + logits)
-    logits = 2 * batch * tokens * text.vocab_size * 4
-    adapter = int(parameters * _LORA_SHARE) * 16
-    return Estimate(parameters, parameters * size, 0, layers * layer + logits, adapter)
+    logits = batch * text.vocab_size * 4
+    return Estimate(parameters, parameters * size, 2 * layers * keys * batch * tokens * size, layer + logits)
 
 
 def free(device: torch.device) -> int:
@@ -157,7 +143,6 @@ def refuse_unless_fits(name: str, needed: Estimate, available: int) -> None:
     if needed.total <= available * (1 - _RESERVE):
         return
     parts = {"weights": needed.weights, "cache": needed.cache, "activations": needed.activations}
-    parts |= {"adapter and optimiser": needed.training} if needed.training else {}
     spelled = ", ".join(f"{part} {size / GIB:.1f}" for part, size in parts.items())
     raise WeftError(
         f"{name} needs {needed.total / GIB:.1f} GiB ({spelled}) and {available / GIB:.1f} GiB are free",
