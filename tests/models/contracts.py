@@ -57,6 +57,15 @@ SMALL: dict[str, dict[str, object]] = {
         "learning_rate": 0.02,
     },
     "core": {"width": 16, "blocks": 1, "length": 8, "dropout": 0.1, "epochs": 40, "batch": 16, "learning_rate": 0.02},
+    "cl4srec": {
+        "width": 16,
+        "blocks": 1,
+        "length": 8,
+        "dropout": 0.1,
+        "epochs": 20,
+        "batch": 16,
+        "learning_rate": 0.02,
+    },
 }
 """Settings that learn a planted pattern in seconds; a model that is not listed takes its defaults."""
 

@@ -1,10 +1,11 @@
 """CORE: a state that is a mixture of the very vectors that items are recommended by (Hou et al., SIGIR 2022).
 
 A causal transformer reads the history, but only decides how much each item counts: the state after a position is the
-weighted mean of the item vectors up to it (CORE-trm, eq. 5 to 7), so that states and items lie in one space. There a
-score is a cosine divided by a temperature (eq. 8 and 9), with dropout on the item vectors on both sides. What differs
-from the paper: all positions of a history are learnt at once, since a weight sees nothing that comes later; blocks are
-pre-norm; places are counted back from the newest event; an empty history is read as one learnt vector.
+weighted mean of the item vectors up to it (the paper's representation-consistent encoder, CORE-trm), so that states and
+items lie in one space. There a score is a cosine over a temperature, with dropout on the item vectors of both sides
+(its robust distance). What differs from the paper: all positions of a history are learnt at once, since no weight
+sees what comes later; blocks are pre-norm; places are counted back from the newest event; an empty history is read as
+one learnt vector.
 """
 
 from __future__ import annotations

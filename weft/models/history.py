@@ -129,7 +129,7 @@ class HistoryModel(Model[Chosen]):
             batches = self.batches(train, runtime.seed)
             return loop.fit(self.objective(), batches, settings, runtime, picks, fabric)
         pairs = PairBatches(train, settings.length, settings.batch, runtime.seed, settings.negatives)
-        return loop.fit(PairLoss(self.module), pairs, settings, runtime, self._by_pairs(validation), fabric)
+        return loop.fit(self.pair_objective(), pairs, settings, runtime, self._by_pairs(validation), fabric)
 
     def made_for(self, train: Events) -> HistoryNetwork[Chosen]:
         """An untrained network; a model that builds on the training split itself (a graph of items) does so here."""
@@ -143,6 +143,10 @@ class HistoryModel(Model[Chosen]):
     def objective(self) -> nn.Module:
         """The module whose ``forward`` is the loss of a batch; the network itself, where that is all."""
         return self.module
+
+    def pair_objective(self) -> nn.Module:
+        """The same for the batches of labelled pairs."""
+        return PairLoss(self.module)
 
     def _by_pairs(self, validation: Task | None) -> loop.Validation | None:
         metric = None if validation is None else selecting_metric(validation)

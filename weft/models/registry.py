@@ -72,6 +72,8 @@ MODELS: dict[str, Entry] = {
               "weft.models.bert4rec:BERT4Rec", s.BERT4RecSettings, group="behaviour"),
         Entry("core", "Mixture of the items read, weighted by a transformer (Hou et al. 2022)",
               "weft.models.core:CORE", s.CORESettings, group="behaviour"),
+        Entry("cl4srec", "SASRec that tells histories apart by their changed copies (Xie et al. 2022)",
+              "weft.models.cl4srec:CL4SRec", s.CL4SRecSettings, group="behaviour"),
     ]
 }  # fmt: skip
 

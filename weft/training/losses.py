@@ -136,6 +136,20 @@ def _against(hidden: Tensor, items: Tensor, target: Tensor, negatives: int) -> t
     return (hidden * items[target]).sum(1), (hidden * items[drawn]).sum(2)
 
 
+def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Mean InfoNCE of two views: each row of ``one`` shall be nearest to the same row of ``other`` by cosine.
+
+    -log exp(cos(a_i, b_i) / τ) / Σ_j exp(cos(a_i, b_j) / τ) (van den Oord et al. 2018, eq. 4), in this direction only.
+
+    Args:
+        one: float [rows, width].
+        other: float [rows, width].
+        temperature: τ.
+    """
+    logits = F.normalize(one.float(), dim=1) @ F.normalize(other.float(), dim=1).t() / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
 def next_item(settings: HistorySettings, hidden: Tensor, items: Tensor, target: Tensor) -> Tensor:
     """The mean loss that the settings name, of states whose next items are known.
 
