@@ -27,6 +27,8 @@ SYSTEM = "cit_rec"
 PROMPTS, ADAPTER, PROJECTIONS = (f"{SYSTEM}.{name}" for name in ("prompts", "adapter", "projections"))
 STATES, ALIGNED, TEXTS = "behaviour.user_states", "alignment.aligned_items", "content.llm_embeddings"
 
+_OPTIONS = {"protocol": "protocols", "variant": "variants", "seed": "seeds"}
+
 _Kind = TypeVar("_Kind", bound=ModelSettings)
 
 
@@ -121,11 +123,14 @@ def current(store: ArtifactStore, asset: str, cell: Cell) -> pl.DataFrame:
     """
     table = store.read(asset, cell)
     if not is_current(store, asset, cell):
-        raise WeftError(
-            f"{asset} of {cell.path} was made of other data than stand in storage now",
-            f"make it again: weft run --dataset {cell.dataset} --systems content,{SYSTEM}",
-        )
+        raise WeftError(f"{asset} of {cell.path} was made of other data than stand in storage now", made_again(cell))
     return table
+
+
+def made_again(cell: Cell) -> str:
+    """The remedy: the command that makes all that a cell needs."""
+    named = " ".join(f"--{_OPTIONS.get(name, name)} {value}" for name, value in cell.parts())
+    return f"make it again: weft run {named} --systems content,{SYSTEM}"
 
 
 def need_rows(given: Given) -> None:

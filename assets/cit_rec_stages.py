@@ -11,7 +11,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assets import fitting
-from assets.cit_rec_material import ADAPTER, PROJECTIONS, SYSTEM, Given, attributes, current, given, variant_of
+from assets.cit_rec_material import (
+    ADAPTER,
+    PROJECTIONS,
+    SYSTEM,
+    Given,
+    attributes,
+    current,
+    given,
+    made_again,
+    variant_of,
+)
 from resources import model_folders, weights
 from resources.accelerator import Accelerator
 from resources.artifacts import ArtifactStore
@@ -20,6 +30,7 @@ from resources.cells import Cells
 from resources.language_model import LanguageModel
 from resources.profiles import TextTask
 from weft.cells import Cell
+from weft.errors import WeftError
 from weft.models.settings import ModelSettings
 from weft.progress import Progress
 from weft.schemas import ScoredPairs
@@ -150,11 +161,19 @@ class Scorer:
             )
         tokens = None
         if of.vectors is not None:
-            tensors = weights.from_table(current(self.store, PROJECTIONS, cell))
+            tensors = weights.from_table(self._projections(cell))
             tokens = SoftTokens.load(of.vectors.tables, model.width, tensors).to(model.model.device)
         started = time.monotonic()
         scores = cit_rec.score(model, held, of.vectors, tokens)
         return scores, time.monotonic() - started
+
+    def _projections(self, cell: Cell) -> pl.DataFrame:
+        """The maps that were trained with the adapter: a run that was killed may have left those of another fit."""
+        maps = current(self.store, PROJECTIONS, cell)
+        fits = {self.store.footer(asset, cell)["config_digest"] for asset in (ADAPTER, PROJECTIONS)}
+        if len(fits) > 1:
+            raise WeftError(f"{ADAPTER} and {PROJECTIONS} of {cell.path} are of two fits", made_again(cell))
+        return maps
 
     def _plain(self, cell: Cell, of: Given, held: pl.DataFrame, settings: str) -> tuple[NDArray[np.floating], float]:
         from weft.systems.plain_network import PlainNetwork  # noqa: PLC0415 - imports torch

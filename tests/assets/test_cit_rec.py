@@ -269,4 +269,20 @@ def test_what_was_fitted_on_other_data_scores_nothing(
     store.write(changed, cell, other, provenance={"inputs": was_read})
     failed = run(storage, model, ["full"], assets=[cit_rec.scored_pairs])
     assert not failed.success
-    assert "other data" in str(failed.failure_data_for_node("cit_rec__scored_pairs"))
+    told = str(failed.failure_data_for_node("cit_rec__scored_pairs"))
+    assert "other data" in told
+    assert "--variants full --seeds 0 --systems content,cit_rec" in told
+
+
+def test_an_adapter_and_projections_of_two_fits_score_nothing(storage: Path, model: Path, tmp_path: Path) -> None:
+    """As a run leaves them that is killed between the two."""
+    store = ArtifactStore(shutil.copytree(storage, tmp_path / "storage"))
+    old = store.read("cit_rec.adapter", FULL)
+    inputs = [tuple(one.values()) for one in json.loads(store.footer("cit_rec.adapter", FULL)["inputs"])]
+    told = ("settings", "prompt_settings", "config_digest", "seconds_fit", "parameters", "language_model")
+    footer = {name: store.footer("cit_rec.adapter", FULL)[name] for name in told}
+    assert run(tmp_path / "storage", model, ["full"], assets=[cit_rec.adapter], epochs=1).success
+    store.write("cit_rec.adapter", FULL, old, provenance={"inputs": inputs}, attributes=footer)
+    failed = run(tmp_path / "storage", model, ["full"], assets=[cit_rec.scored_pairs])
+    assert not failed.success
+    assert "of two fits" in str(failed.failure_data_for_node("cit_rec__scored_pairs"))

@@ -158,7 +158,6 @@ def _whole(store: ArtifactStore, cell: Cell, splits: pl.DataFrame) -> None:
         assert scored["score"].is_finite().all()
         prompts = store.read("cit_rec.prompts", of)
         assert set(prompts.filter(pl.col("split") != "train")["row"]) == set(held["row"])
-        # A prompt may only tell what its row's past tells: in these protocols rows of the same user that came before.
         assert prompts.filter(split="train")["row"].is_in(splits.filter(split="train")["row"].implode()).all()
 
     items = store.read("interactions.items", cell.of_dataset())
