@@ -45,7 +45,18 @@ SMALL: dict[str, dict[str, object]] = {
         "learning_rate": 0.01,
         "weight_decay": 1.0,
     },
+    "gcegnn": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
     "mf_bpr": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
+    "lightgcn": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
+    "sgl": {
+        "width": 4,
+        "epochs": 15,
+        "batch": 32,
+        "learning_rate": 0.05,
+        "weight_decay": 0.5,
+        "contrast": 0.01,
+    },
+    "xsimgcl": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
     "bert4rec": {
         "width": 16,
         "blocks": 1,
@@ -66,17 +77,21 @@ SMALL: dict[str, dict[str, object]] = {
         "batch": 16,
         "learning_rate": 0.02,
     },
+    "fpmc": {"width": 16, "dropout": 0.1, "epochs": 20, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.1},
 }
 """Settings that learn a planted pattern in seconds; a model that is not listed takes its defaults."""
 
 SAME_FOR_EVERYBODY = {"popularity", "recent_popularity"}
 """Models that recommend without looking at the history: what they can learn is the popular item."""
 
-KNOWS_USERS = {"mf_bpr"}
+KNOWS_USERS = {"mf_bpr", "lightgcn", "sgl", "xsimgcl", "fpmc"}
 """Models that remember what each user took: of noise they learn that by heart, and what they can learn is a taste."""
 
-NO_ORDER = {"mf_bpr"}
+NO_ORDER = {"mf_bpr", "lightgcn", "sgl", "xsimgcl", "sknn"}
 """Models to whom a history is a set: the ring is not theirs to learn, they are shown two camps."""
+
+NEEDS_A_HISTORY = {"itemknn", "sknn", "vsknn"}
+"""Models that find like things alone: without a history every item is level."""
 
 N_ITEMS, N_USERS = 12, 44
 UNSEEN = N_ITEMS  # in the catalogue, never in training

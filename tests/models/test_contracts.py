@@ -146,7 +146,7 @@ def test_labels_teach_what_is_liked(name: str) -> None:
     scores = model.score_pairs(task.queries, task.target)
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
-    told = task.queries.lengths > 0 if name == "itemknn" else np.ones(len(task), np.bool_)  # it needs a history
+    told = task.queries.lengths > 0 if name in c.NEEDS_A_HISTORY else np.ones(len(task), np.bool_)
     liked, disliked = (scores[task.label & told], scores[~task.label & told])
     assert (liked > disliked).all()
     if len(history):

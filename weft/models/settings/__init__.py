@@ -5,9 +5,15 @@ holds what was chosen on the validation split of a public data set, with a secti
 """
 
 from weft.models.settings.base import FitSettings, HistorySettings, ModelSettings, PrefixSettings
-from weft.models.settings.collaborative import CollaborativeSettings, MFBPRSettings
+from weft.models.settings.collaborative import (
+    CollaborativeSettings,
+    LightGCNSettings,
+    MFBPRSettings,
+    SGLSettings,
+    XSimGCLSettings,
+)
 from weft.models.settings.counting import ItemKNNSettings, PopularitySettings, RecentPopularitySettings
-from weft.models.settings.resolve import resolve
+from weft.models.settings.resolve import resolve, stated
 from weft.models.settings.sequential import (
     BERT4RecSettings,
     CL4SRecSettings,
@@ -17,7 +23,15 @@ from weft.models.settings.sequential import (
     SASRecSettings,
     TransformerSettings,
 )
-from weft.models.settings.session import NARMSettings, SRGNNSettings, STAMPSettings, TAGNNSettings
+from weft.models.settings.session import (
+    GCEGNNSettings,
+    NARMSettings,
+    SKNNSettings,
+    SRGNNSettings,
+    STAMPSettings,
+    TAGNNSettings,
+    VSKNNSettings,
+)
 
 __all__ = [
     "BERT4RecSettings",
@@ -26,9 +40,11 @@ __all__ = [
     "CollaborativeSettings",
     "FPMCSettings",
     "FitSettings",
+    "GCEGNNSettings",
     "GRU4RecSettings",
     "HistorySettings",
     "ItemKNNSettings",
+    "LightGCNSettings",
     "MFBPRSettings",
     "ModelSettings",
     "NARMSettings",
@@ -36,9 +52,14 @@ __all__ = [
     "PrefixSettings",
     "RecentPopularitySettings",
     "SASRecSettings",
+    "SGLSettings",
+    "SKNNSettings",
     "SRGNNSettings",
     "STAMPSettings",
     "TAGNNSettings",
     "TransformerSettings",
+    "VSKNNSettings",
+    "XSimGCLSettings",
     "resolve",
+    "stated",
 ]

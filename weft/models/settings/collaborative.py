@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from weft.models.settings.base import FitSettings
+from weft.models.settings.search import among, between
 
 
 class CollaborativeSettings(FitSettings):
@@ -14,8 +15,19 @@ class CollaborativeSettings(FitSettings):
 
     for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary"}
 
-    batch: int = Field(1024, ge=1, le=65_536, description="Interactions per optimiser step.")
-    width: int = Field(64, ge=2, le=2048, description="Width of user and item vectors.")
+    batch: int = Field(
+        1024,
+        ge=1,
+        le=65_536,
+        description="Interactions per optimiser step.",
+        json_schema_extra=among(256, 1024, 4096),
+    )
+    weight_decay: float = Field(
+        0.1, ge=0, le=10, description="Decoupled weight decay (AdamW).", json_schema_extra=between(0.01, 3.0, log=True)
+    )
+    width: int = Field(
+        64, ge=2, le=2048, description="Width of user and item vectors.", json_schema_extra=among(32, 64, 128)
+    )
     loss: Literal["bpr", "binary"] = Field(
         "bpr",
         description="What was taken above what was drawn, pair by pair; or binary cross-entropy, on labels where the "
@@ -28,3 +40,36 @@ class CollaborativeSettings(FitSettings):
 
 class MFBPRSettings(CollaborativeSettings):
     """Matrix factorisation has nothing else to set."""
+
+
+class LightGCNSettings(CollaborativeSettings):
+    """LightGCN (He et al. 2020)."""
+
+    layers: int = Field(3, ge=1, le=8, description="Times that vectors are spread over the graph.")
+
+
+class SGLSettings(LightGCNSettings):
+    """SGL (Wu et al. 2021)."""
+
+    edge_dropout: float = Field(0.1, ge=0, lt=1, description="Share of the edges that each of two views lacks.")
+    contrast: float = Field(
+        0.1, ge=0, le=10, description="Weight of the contrastive loss.", json_schema_extra=between(0.01, 1.0, log=True)
+    )
+    temperature: float = Field(0.2, gt=0, le=10, description="What the cosine of two views is divided by.")
+
+
+class XSimGCLSettings(LightGCNSettings):
+    """XSimGCL (Yu et al. 2023)."""
+
+    noise: float = Field(0.2, ge=0, le=10, description="Length of the noise that is added to a vector in each layer.")
+    contrast: float = Field(
+        0.1, ge=0, le=10, description="Weight of the contrastive loss.", json_schema_extra=between(0.01, 1.0, log=True)
+    )
+    temperature: float = Field(0.2, gt=0, le=10, description="What the cosine of two layers is divided by.")
+    contrasted: int = Field(1, ge=1, le=8, description="The layer that is contrasted with the final vectors.")
+
+    @model_validator(mode="after")
+    def _contrasted(self) -> Self:
+        if self.contrasted > self.layers:
+            raise ValueError(f"contrasted={self.contrasted} is no layer of {self.layers}")
+        return self
