@@ -32,8 +32,7 @@ FULL = name_of("cit_rec")
 def prepare(options: argparse.Namespace) -> Shop:
     """All systems on the data set, made where they do not stand yet."""
     shop = Shop(options.storage.resolve(), "ml-100k", "pointwise_time", options.seed)
-    store = ArtifactStore(shop.storage)
-    if all(store.exists("cit_rec.scored_pairs", shop.cell(variant)) for variant in VARIANTS):
+    if shop.finished(VARIANTS):
         return shop
     shop.storage.mkdir(parents=True, exist_ok=True)
     if options.house is not None and not (shop.storage / "house").exists():

@@ -22,7 +22,6 @@ from benchmarks import judged_pairs as pairs
 from benchmarks.judged_pairs import Shop, difference, figures, name_of, weft
 from benchmarks.machine import RESULTS, save
 from benchmarks.shuffled_images import SHUFFLED, scored_with_shuffled_images
-from resources.artifacts import ArtifactStore
 from weft.systems.registry import SYSTEMS
 
 NAME = "cit_rec_storefront"
@@ -55,7 +54,7 @@ def prepare(seed: int, options: argparse.Namespace, *, image_taste: bool) -> Sho
     variants = ["full", "without_image"]
     if image_taste:
         variants = [name for name in SYSTEMS["cit_rec"].variants if name != ONCE or seed == options.seeds[0]]
-    if all(ArtifactStore(shop.storage).exists("cit_rec.scored_pairs", shop.cell(variant)) for variant in variants):
+    if shop.finished(variants):
         return shop
     shop.storage.mkdir(parents=True, exist_ok=True)
     if options.house is not None and not (shop.storage / "house").exists():

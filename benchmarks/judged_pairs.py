@@ -44,6 +44,12 @@ class Shop:
         """Where the outcome of a variant stands."""
         return Cell(self.dataset, self.protocol, self.profile, variant, self.seed)
 
+    def finished(self, variants: Iterable[str]) -> bool:
+        """Whether the variants of CIT-Rec stand, and the reports, which come after all systems."""
+        store = ArtifactStore(self.storage)
+        scored = all(store.exists("cit_rec.scored_pairs", self.cell(variant)) for variant in variants)
+        return scored and store.exists("reports.cost", Cell(self.dataset))
+
     def scored(self) -> dict[str, pl.DataFrame]:
         """The scored test rows of every system and variant that stands, by name, each in the order of its rows."""
         store, found = ArtifactStore(self.storage), {}

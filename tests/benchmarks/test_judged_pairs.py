@@ -12,6 +12,7 @@ from resources.artifacts import ArtifactStore
 from tests.reporting.test_case import scored, splits
 from weft.cells import Cell
 from weft.evaluation.intervals import RESAMPLES
+from weft.schemas import Costs
 
 USERS, EACH = 40, 10
 FULL, IMAGELESS = cit_rec_storefront.FULL, cit_rec_storefront.IMAGELESS
@@ -130,6 +131,17 @@ def test_a_shop_reads_the_test_rows_of_its_seed_and_protocol_alone(tmp_path: Pat
     assert list(found) == [name_of("cit_rec"), "cit_rec without_image"]
     assert found["cit_rec"]["row"].to_list() == [10, 11]
     assert mine.trained_items().to_list() == [10]
+
+
+def test_a_shop_is_finished_when_all_variants_and_the_reports_stand(tmp_path: Path) -> None:
+    store, mine = ArtifactStore(tmp_path), Shop(tmp_path, "storefront", "pointwise_time", 201)
+    rows = scored([(10, 2, 20, True, 0.5)])
+    store.write("cit_rec.scored_pairs", mine.cell(), rows)
+    store.write("reports.cost", Cell("storefront"), Costs.create_empty())
+    assert mine.finished(["full"])
+    assert not mine.finished(["full", "text_only"])
+    store.path("reports.cost", Cell("storefront")).unlink()
+    assert not mine.finished(["full"]), "another system may have failed"
 
 
 @pytest.mark.parametrize("name", [cit_rec_storefront.NAME, cit_rec_ml100k.NAME])
