@@ -81,9 +81,9 @@ class CL4SRecNetwork(SASRecNetwork[CL4SRecSettings]):
 class ContrastivePairLoss(PairLoss):
     """The loss of labelled pairs and the contrastive one of the histories that they are judged after."""
 
-    def forward(self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor, label: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor, *rows: Tensor) -> Tensor:  # type: ignore[override]
         """Takes what ``PairLoss`` takes."""
-        return super().forward(inputs, lengths, history, item, label) + self.network.contrast(inputs, lengths)  # type: ignore[operator]
+        return super().forward(inputs, lengths, *rows) + self.network.contrast(inputs, lengths)  # type: ignore[operator]
 
 
 class CL4SRec(SASRec[CL4SRecSettings]):

@@ -107,6 +107,8 @@ class HistoryModel(Model[Chosen]):
     module: HistoryNetwork[Chosen]
     network: ClassVar[type[HistoryNetwork[Any]]]
     """The class of the network."""
+    knows_users: ClassVar[bool] = False
+    """Whether the network is told who asks: int64 [batch] after its other arguments, 0 for a stranger."""
 
     def fit(self, train: Events, validation: Task | None, runtime: Runtime) -> pl.DataFrame:
         """Fits on the training histories, or on labelled pairs where the events have labels.
@@ -128,7 +130,9 @@ class HistoryModel(Model[Chosen]):
                 picks = loop.Validation("ndcg@10", partial(ndcg_at_10, self.score, validation))
             batches = self.batches(train, runtime.seed)
             return loop.fit(self.objective(), batches, settings, runtime, picks, fabric)
-        pairs = PairBatches(train, settings.length, settings.batch, runtime.seed, settings.negatives)
+        pairs = PairBatches(
+            train, settings.length, settings.batch, runtime.seed, settings.negatives, users=self.knows_users
+        )
         return loop.fit(self.pair_objective(), pairs, settings, runtime, self._by_pairs(validation), fabric)
 
     def made_for(self, train: Events) -> HistoryNetwork[Chosen]:
@@ -156,18 +160,19 @@ class HistoryModel(Model[Chosen]):
 
     def score(self, queries: Queries) -> Tensor:
         """The network's scores of the whole catalogue."""
-        scores = self._by_length(queries, self.module.scores, len(self.module.items.weight))
+        scores = self._by_length(queries, self.module.scores, len(self.module.items.weight), *self._asking(queries))
         scores[:, 0] = float("-inf")
         return scores
 
     def score_pairs(self, queries: Queries, item: NDArray[np.int32]) -> NDArray[np.float32]:
         """The same, for one item per query, without the rest of the catalogue."""
 
-        def of_pairs(inputs: Tensor, lengths: Tensor, asked: Tensor) -> Tensor:
+        def of_pairs(inputs: Tensor, lengths: Tensor, asked: Tensor, *user: Tensor) -> Tensor:
             each = torch.arange(len(asked), device=asked.device)
-            return self.module.pair_scores(inputs, lengths, each, asked)[:, None]
+            return self.module.pair_scores(inputs, lengths, each, asked, *user)[:, None]
 
-        return self._by_length(queries, of_pairs, 1, item.astype(np.int64))[:, 0].cpu().numpy()
+        answers = self._by_length(queries, of_pairs, 1, item.astype(np.int64), *self._asking(queries))
+        return answers[:, 0].cpu().numpy()
 
     def item_vectors(self) -> NDArray[np.float32] | None:
         """What states are multiplied with."""
@@ -178,7 +183,11 @@ class HistoryModel(Model[Chosen]):
 
     def query_vectors(self, queries: Queries) -> NDArray[np.float32] | None:
         """The state after the last item of each history."""
-        return self._by_length(queries, self.module.encode, self.settings.width).cpu().numpy()
+        encode, width = self.module.encode, self.settings.width
+        return self._by_length(queries, encode, width, *self._asking(queries)).cpu().numpy()
+
+    def _asking(self, queries: Queries) -> tuple[NDArray[np.int64], ...]:
+        return (queries.user.astype(np.int64),) if self.knows_users else ()
 
     def to(self, device: str) -> str:
         """Moves the network."""

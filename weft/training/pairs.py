@@ -35,12 +35,15 @@ class PairBatches:
         seed: With the epoch, decides the order and the draws; nothing else is remembered.
         negatives: Items drawn against each positive row as further rows labelled 0, among the items of the training
             split that the user did not label.
+        users: Whether each history comes with its user, int64 [h], after everything else.
 
     Raises:
         ValueError: If the events have no labels.
     """
 
-    def __init__(self, train: Events, length: int, batch: int, seed: int, negatives: int = 0) -> None:
+    def __init__(
+        self, train: Events, length: int, batch: int, seed: int, negatives: int = 0, *, users: bool = False
+    ) -> None:
         if train.label is None:
             raise ValueError("the events have no labels")
         liked = train.label > 0
@@ -52,7 +55,7 @@ class PairBatches:
         self._kept = np.minimum(self._end - begin, length)
         # One more entry, so that an index is there for the empty histories of data without a positive.
         self._train, self._liked, self._positive = train, liked, np.append(train.item[liked], np.int32(0))
-        self._batch, self._seed, self._negatives = batch, seed, negatives
+        self._batch, self._seed, self._negatives, self._users = batch, seed, negatives, users
         self._catalogue = np.unique(train.item)
         self._labelled = np.unique(self._pair(train.user, train.item))
 
@@ -83,13 +86,14 @@ class PairBatches:
             free = ~np.isin(self._pair(self._train.user[row[asked]], drawn), self._labelled)
             history, item = np.append(history, history[asked][free]), np.append(item, drawn[free])
             label = np.append(label, np.zeros(free.sum(), np.bool_))
-        return (
+        arrays = (
             inputs.astype(np.int64),
             kept.astype(np.int64),
             history.astype(np.int64),
             item.astype(np.int64),
             label.astype(np.float32),
         )
+        return (*arrays, self._train.user[self._first[chosen]].astype(np.int64)) if self._users else arrays
 
     def _pair(self, user: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.int64]:
         return user.astype(np.int64) * (self._train.n_items + 1) + item
@@ -106,14 +110,17 @@ class PairLoss(nn.Module):
     """Binary cross-entropy of labelled pairs.
 
     Args:
-        network: Has ``pair_scores(inputs, lengths, history, item)``: the logit of each judged row.
+        network: Has ``pair_scores(inputs, lengths, history, item)``: the logit of each judged row; ``user`` after
+            that, where the batches tell it.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor, label: Tensor) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor, label: Tensor, *user: Tensor
+    ) -> Tensor:
         """Mean loss of a batch.
 
         Args:
@@ -122,6 +129,7 @@ class PairLoss(nn.Module):
             history: int64 [r], which history a row is judged after.
             item: int64 [r], the judged item.
             label: float32 [r], 1 or 0.
+            user: int64 [h], whose histories they are, where the batches tell.
         """
-        logits = self.network.pair_scores(inputs, lengths, history, item)  # type: ignore[operator]
+        logits = self.network.pair_scores(inputs, lengths, history, item, *user)  # type: ignore[operator]
         return F.binary_cross_entropy_with_logits(logits, label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -72,3 +72,9 @@ class CL4SRecSettings(SASRecSettings):
 
 class FPMCSettings(HistorySettings):
     """FPMC (Rendle et al. 2010)."""
+
+    for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary"}
+
+    width: int = Field(64, ge=4, le=2048, multiple_of=2, description="Width of user's and last item's factors, both.")
+    length: int = Field(1, ge=1, le=1, description="Last items of a history that are read: the last.")
+    batch: int = Field(1024, ge=1, le=65_536, description="Steps from one item to the next per optimiser step.")
