@@ -102,7 +102,7 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
                 if missing := fitting.lacks(entry, given):
                     context.log.warning("%s needs %s and %s has none: nothing is fitted", entry.name, missing, dataset)
                     continue
-                settings = settings_of(entry, dataset, config, cell.protocol)
+                settings = settings_of(entry, dataset, config, cell.protocol, store.base)
                 device = accelerator.name() if iterated else "cpu"
                 computes = device, accelerator.precision
                 work = fitting.work_folder(

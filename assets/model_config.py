@@ -7,6 +7,7 @@ import dagster as dg
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
+from upath import UPath
 
 from weft.models.registry import Entry
 from weft.models.settings import ModelSettings, resolve
@@ -35,13 +36,19 @@ def config_of(model: str, settings: type[ModelSettings], base: type[ModelConfig]
     return create_model(f"{_camel(model)}Config", __base__=base, **fields)
 
 
-def settings_of(entry: Entry, dataset: str, config: ModelConfig, protocol: str | None = None) -> ModelSettings:
+def settings_of(
+    entry: Entry,
+    dataset: str,
+    config: ModelConfig,
+    protocol: str | None = None,
+    storage: str | UPath | None = None,
+) -> ModelSettings:
     """The settings that ``config`` means for ``dataset`` under ``protocol``; out of bounds is refused here.
 
     Raises:
         RequestError: If a value is out of bounds.
     """
-    return resolve(entry.settings, entry.name, dataset, config.overrides(), protocol)
+    return resolve(entry.settings, entry.name, dataset, config.overrides(), protocol, storage)
 
 
 def _type(model: str, name: str, field: FieldInfo) -> Any:

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipelines.commands import datasets, doctor, keep, look, run, ui
+from pipelines.commands import datasets, doctor, keep, look, run, tune, ui
 from pipelines.instance import local_folder, storage_base
 from weft.errors import WeftError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="LLM-enhanced sequential recommendation as one Dagster asset pipeline.",
 )
-for module in (run, datasets, look, doctor, keep, ui):
+for module in (run, tune, datasets, look, doctor, keep, ui):
     module.register(app)
 
 

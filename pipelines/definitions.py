@@ -22,6 +22,7 @@ from assets import (
     readings,
     reports,
     serving,
+    trials,
     user_states,
 )
 from pipelines.checks import CHECKS
@@ -39,7 +40,7 @@ from resources.storage import ParquetStorage
 ASSETS = dg.load_assets_from_modules(
     [
         interactions, card, house, prompts, generations, readings, embeddings, alignment, baselines, bounds,
-        user_states, cit_rec, reports, serving,
+        user_states, cit_rec, reports, serving, trials,
     ]
 )  # fmt: skip
 

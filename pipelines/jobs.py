@@ -13,6 +13,7 @@ CARD = dg.AssetSelection.assets(["reports", "card"])
 SERVING = dg.AssetSelection.groups("serving")
 HOUSE = dg.AssetSelection.groups("house")
 CONTENT = dg.AssetSelection.groups("content")
+TRIALS = dg.AssetSelection.assets(["behaviour", "trials"])
 
 
 def of_systems(*systems: str) -> dg.AssetSelection:
@@ -49,7 +50,8 @@ JOBS = [
         dg.define_asset_job(name, with_inputs(name) | REPORTS, description=f"{system.title}; the reports.")
         for name, system in SYSTEMS.items()
     ),
-    dg.define_asset_job("all_systems", dg.AssetSelection.all(), description="Everything, for one data set."),
+    dg.define_asset_job("all_systems", dg.AssetSelection.all() - TRIALS, description="Everything, for one data set."),
+    dg.define_asset_job("tune", INGEST | TRIALS, description="Settings of models, chosen on validation."),
     dg.define_asset_job(
         "nightly_retrain",
         INGEST | of_systems("sasrec", "recent_popularity") | REPORTS | SERVING,
@@ -60,6 +62,15 @@ JOBS = [
 
 def all_systems() -> dg.JobDefinition:
     """The job that ``weft run`` runs, rebuilt in every process of a run."""
+    return _defined("all_systems")
+
+
+def tune() -> dg.JobDefinition:
+    """The job that ``weft tune`` runs."""
+    return _defined("tune")
+
+
+def _defined(name: str) -> dg.JobDefinition:
     from pipelines.definitions import defs  # noqa: PLC0415 - definitions import the jobs
 
-    return defs.resolve_job_def("all_systems")
+    return defs.resolve_job_def(name)

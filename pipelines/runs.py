@@ -19,7 +19,7 @@ from assets.bounds import BOUNDS
 from assets.house import HOUSES, House, HouseConfig
 from pipelines import jobs
 from pipelines.follow import Follower, Seen
-from pipelines.instance import HOST_TAG
+from pipelines.instance import HOST_TAG, storage_base
 from resources import profiles
 from weft.alignment.settings import AlignmentSettings
 from weft.cells import check_key
@@ -199,15 +199,21 @@ def execute(wanted: Request, instance: dg.DagsterInstance, console: Console) -> 
     if fair and any(system in MODELS for system in wanted.systems):  # bounds serve nobody
         selection |= jobs.SERVING
     keys = selection.resolve(jobs.all_systems().asset_layer.asset_graph)
-    tags = {PARTITION_TAG: wanted.dataset, INVOCATION_TAG: uuid.uuid4().hex, HOST_TAG: socket.gethostname()}
+    return launch(jobs.all_systems, wanted.dataset, run_config(wanted), instance, console, sorted(keys))
+
+
+def launch(
+    job: Callable[[], dg.JobDefinition],
+    dataset: str,
+    config: Mapping[str, Any],
+    instance: dg.DagsterInstance,
+    console: Console,
+    keys: Sequence[dg.AssetKey] | None = None,
+) -> tuple[bool, Seen]:
+    """Runs a job for one data set (of its assets ``keys``; None: all), shown live. Returns whether it succeeded."""
+    tags = {PARTITION_TAG: dataset, INVOCATION_TAG: uuid.uuid4().hex, HOST_TAG: socket.gethostname()}
     with Follower(instance, {INVOCATION_TAG: tags[INVOCATION_TAG]}, console) as follower:
-        result = dg.execute_job(
-            dg.reconstructable(jobs.all_systems),
-            instance,
-            run_config=run_config(wanted),
-            tags=tags,
-            asset_selection=sorted(keys),
-        )
+        result = dg.execute_job(dg.reconstructable(job), instance, run_config=config, tags=tags, asset_selection=keys)
     return result.success, follower.seen
 
 
@@ -246,7 +252,7 @@ def _check_stages(given: Mapping[str, dict[str, Any]], wanted: Request) -> None:
     fitted |= {"alignment__aligned_items": ("aligned_items", AlignmentSettings)}
     for op, (name, settings) in fitted.items():
         for rule in wanted.protocols or [""]:
-            resolve(settings, name, wanted.dataset, given.get(op, {}), rule or None)
+            resolve(settings, name, wanted.dataset, given.get(op, {}), rule or None, storage_base())
     spec = profiles.load(wanted.profile).tuning[cit_rec.SYSTEM]
     asked = cit_rec.settings_of(cit_rec.PROMPTS, PromptSettings, spec, given.get("cit_rec__prompts", {}))
     template(cit_rec.SYSTEM, asked.prompt)

@@ -225,6 +225,7 @@ _COORDINATES = {
     "content.*assessment*": ("dataset", "profile", "protocol"),
     "content.*": ("dataset", "profile"),
     "alignment.*": ("dataset", "profile", "seed"),
+    "behaviour.trials": ("dataset", "protocol", "seed"),
     "behaviour.user_states*": ("dataset", "profile", "protocol", "seed"),
     "interactions.*": ("dataset",),
     "house.*": ("dataset",),

@@ -51,7 +51,7 @@ def run(
         spec, systems=systems, protocols=protocols, variants=variants, seeds=seeds, profile=profile,
         settings=parse_pairs(setting or []),
     )  # fmt: skip
-    _check_protocols(request.protocols, spec)
+    check_protocols(request.protocols, spec)
     check_source(base, spec)
     if dataset not in registry.names(base) or registry.load(base, dataset) != spec:  # a person's comments stay
         registry.save(base, spec)
@@ -59,7 +59,7 @@ def run(
     with open_instance(base) as instance:
         succeeded, seen = runs.execute(request, instance, console)
     if not succeeded:
-        _explain(seen, console)
+        explain(seen, console)
         raise typer.Exit(1)
     _timing(seen, console)
     from pipelines.report import show, write  # noqa: PLC0415 - tables and charts are slow to import
@@ -68,7 +68,7 @@ def run(
     console.print(f"report: {write(base, dataset)}", highlight=False, soft_wrap=True)
 
 
-def _check_protocols(protocols: list[str], spec: DatasetSpec) -> None:
+def check_protocols(protocols: list[str], spec: DatasetSpec) -> None:
     """Refuses protocols that need a column which the data set is known to lack."""
     columns = set()  # as the interactions call them
     if spec.has_times:
@@ -98,7 +98,7 @@ def _timing(seen: Seen, console: Console) -> None:
     console.print(f"{len(seen.seconds)} steps, {duration(sum(seen.seconds.values()))} of work", highlight=False)
 
 
-def _explain(seen: Seen, console: Console) -> None:
+def explain(seen: Seen, console: Console) -> None:
     """The first error of each failed step; Dagster's page has the traceback."""
     for step, error in seen.failed.items():
         console.print(f"[red]error:[/red] {escape(step)}: {escape(error)}", highlight=False, soft_wrap=True)

@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 GROUPS = {
     "interactions": {"raw_interactions", "raw_items", "raw_images", "truth", "interactions", "users", "items",
                      "rejected", "images", "splits", "negatives"},
-    "behaviour": {"item_embeddings", "user_embeddings", "user_states", "user_states_history"},
+    "behaviour": {"item_embeddings", "user_embeddings", "user_states", "user_states_history", "trials"},
     "baselines": {"oracle_rankings", "oracle_scored_pairs", "ceiling_rankings", "ceiling_scored_pairs"},
     "house": {"language_model", "language_model_history", "image_text_model", "image_text_model_history"},
     "content": {"enrichment_prompts", "enrichment_generations", "item_enrichments", "intent_prompts",
@@ -79,7 +79,7 @@ def test_every_fit_waits_for_the_gpu_pool() -> None:
 
 def test_the_jobs_are_there_and_their_configuration_is_valid_as_it_stands() -> None:
     defs = build_defs()
-    for name in ("ingest", "features", "baselines", "sasrec", "cit_rec", "all_systems", "nightly_retrain"):
+    for name in ("ingest", "features", "baselines", "sasrec", "cit_rec", "all_systems", "nightly_retrain", "tune"):
         dg.validate_run_config(defs.resolve_job_def(name), {})
 
 

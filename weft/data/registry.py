@@ -59,14 +59,7 @@ def load(storage: str | UPath, name: str) -> DatasetSpec:
 def save(storage: str | UPath, spec: DatasetSpec) -> UPath:
     """Writes one data set, in one step where the storage is a local folder."""
     path = path_of(storage, spec.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
-    if path.protocol in ("", "file"):
-        staged = Path(path.parent.path) / f".{spec.name}.{os.getpid()}.tmp"
-        staged.write_text(text, encoding="utf-8")
-        staged.replace(path.path)
-    else:
-        path.write_text(text, encoding="utf-8")
+    write_yaml(path, spec.model_dump(mode="json", exclude_defaults=True))
     return path
 
 
@@ -157,6 +150,18 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if isinstance(items, dict) and isinstance(items.get("file"), str):
         items["file"] = str((path.expanduser().absolute().parent / items["file"]).resolve())
     return content
+
+
+def write_yaml(path: UPath, content: Mapping[str, Any], head: str = "") -> None:
+    """Writes ``head`` and a table of keys, in one step where the storage is a local folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = head + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
+    if path.protocol in ("", "file"):
+        staged = Path(path.parent.path) / f".{path.stem}.{os.getpid()}.tmp"
+        staged.write_text(text, encoding="utf-8")
+        staged.replace(path.path)
+    else:
+        path.write_text(text, encoding="utf-8")
 
 
 def read_yaml(path: Path | UPath) -> dict[str, Any]:
