@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from weft.models.session_graph import GrowingGraph
+from weft.models.session_graph import GrowingGraph, relations
 
 # items of clicks; a repeats, an edge repeats, an item follows itself
 SESSIONS = [[7], [1, 2, 3, 2, 4], [1, 2, 1, 2], [5, 5, 6], [3, 1, 2, 3, 1, 3, 3, 2, 1, 3]]
@@ -69,3 +69,15 @@ def test_an_empty_history_has_a_graph_of_one_click_on_nothing() -> None:
     assert not graph.before.any()
     assert not graph.after.any()
     assert graph.clicks.tolist() == [[[1]]]
+
+
+def test_items_of_a_session_stand_before_after_or_both() -> None:
+    found = relations(torch.tensor([[1, 2, 3, 2, 4], [5, 5, 6, 0, 0]]))
+    assert found[0].tolist() == [
+        [1, 2, 0, 0, 0],
+        [3, 1, 4, 0, 2],
+        [0, 4, 1, 0, 0],
+        [3, 1, 4, 0, 2],  # the second click on 2 is the same node, whose column is that of the first
+        [0, 3, 0, 0, 1],
+    ]
+    assert found[1].tolist() == [[1, 0, 2, 0, 0], [1, 0, 2, 0, 0], [3, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 0]]

@@ -23,7 +23,7 @@ def _network() -> SRGNNNetwork:
     return network
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
@@ -41,7 +41,7 @@ def nodes_of_prefix(network: SRGNNNetwork, prefix: list[int]) -> tuple[list[int]
     a = np.concatenate([into @ sent[:, :WIDTH], out @ sent[:, WIDTH:]], 1)
     found = np.split(a @ p["propagate.gates.weight"].T + p["propagate.gates.bias"], 3, axis=1)
     held = np.split(v @ p["propagate.held.weight"].T + p["propagate.held.bias"], 3, axis=1)
-    reset, update = _sigmoid(found[0] + held[0]), _sigmoid(found[1] + held[1])
+    reset, update = sigmoid(found[0] + held[0]), sigmoid(found[1] + held[1])
     return items, (1 - update) * v + update * np.tanh(found[2] + reset * held[2])
 
 
@@ -53,7 +53,7 @@ def soft_attention(network: SRGNNNetwork, prefix: list[int], items: list[int], n
     for item in prefix:
         vector = nodes[items.index(item)]
         inner = p["query.weight"] @ last + p["query.bias"] + p["key.weight"] @ vector
-        overall += (p["attention.weigh.weight"] @ _sigmoid(inner)) * vector
+        overall += (p["attention.weigh.weight"] @ sigmoid(inner)) * vector
     return overall, last
 
 

@@ -91,3 +91,19 @@ class GatedPropagation(nn.Module):
         reset, update = torch.sigmoid(found[..., : 2 * width] + held[..., : 2 * width]).split(width, 2)
         candidate = torch.tanh(found[..., 2 * width :] + reset * held[..., 2 * width :])
         return torch.lerp(x, candidate, update)
+
+
+def relations(inputs: Tensor) -> Tensor:
+    """How the items of a session's clicks stand to each other, int64 [batch, time, time], in the whole session.
+
+    Row i and column j: 0 nothing, 1 the same item, 2 i came right before j somewhere, 3 right after, 4 both. A column
+    stands for an item, so that only an item's first click has one; rows of clicks on the same item are equal.
+
+    Args:
+        inputs: int64 [batch, time], right-padded with 0, which stands to nothing but itself.
+    """
+    same = inputs[:, :, None] == inputs[:, None, :]
+    first = ~same.tril(-1).any(2)[:, None]
+    real = (inputs > 0)[:, :, None] & (inputs > 0)[:, None, :]
+    before = ((same[:, :, :-1].float() @ same[:, 1:].float()) > 0) & real & ~same
+    return (same.long() + 2 * before + 2 * before.mT + (before.mT & ~before)) * first
