@@ -78,7 +78,6 @@ SMALL: dict[str, dict[str, object]] = {
         "learning_rate": 0.02,
     },
     "fpmc": {"width": 16, "dropout": 0.1, "epochs": 20, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.1},
-    "fpmc": {"width": 16, "dropout": 0.1, "epochs": 20, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.1},
 }
 """Settings that learn a planted pattern in seconds; a model that is not listed takes its defaults."""
 

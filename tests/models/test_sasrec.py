@@ -45,8 +45,29 @@ def test_the_training_loss_is_the_cross_entropy_of_the_states_that_answer_querie
     torch.testing.assert_close(loss, expected)
 
 
-@pytest.mark.parametrize("settings", [{"loss": "binary"}, {"loss": "sampled_softmax", "negatives": 4}])
-def test_every_loss_learns_a_cycle(settings: dict) -> None:
+@pytest.mark.parametrize("block", ["plain", "ligr"])
+def test_an_answer_is_the_state_after_the_last_item(block: str) -> None:
+    module = _module(block=block, heads=2).eval()
+    inputs, lengths = torch.tensor([[3, 5, 0, 0], [1, 2, 3, 4]]), torch.tensor([2, 4])
+    states = module.states(inputs, lengths)
+    torch.testing.assert_close(module.encode(inputs, lengths), torch.stack([states[0, 1], states[1, 3]]))
+
+
+def test_the_blocks_are_those_that_are_asked_for() -> None:
+    names = {type(block).__name__ for block in [*_module(block="ligr").blocks, _module(block="ligr").last_block]}
+    assert names == {"LiGRBlock"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "binary"},
+        {"loss": "sampled_softmax", "negatives": 4},
+        {"loss": "gbce", "negatives": 4},
+        {"block": "ligr", "epochs": 20},
+    ],
+)
+def test_every_loss_and_block_learns_a_cycle(settings: dict) -> None:
     users = np.repeat(np.arange(1, 61), 6).astype(np.int32)
     items = (np.arange(360) % 6 + np.repeat(np.arange(60), 6)) % 9 + 1
     train = Events(users, items.astype(np.int32), None, None, n_users=60, n_items=9)

@@ -1,10 +1,13 @@
 """The losses against torch's own, which hold all logits at once."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from weft.training.losses import cross_entropy, sampled_softmax
+from weft.training.losses import binary, cross_entropy, gbce, info_nce, sampled_softmax
 
 
 def _random(rows: int = 600, items: int = 37, width: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -49,3 +52,41 @@ def test_sampled_softmax_of_fewer_negatives_is_smaller_and_never_counts_the_targ
     assert few < F.cross_entropy(hidden @ catalogue.t(), target)
     one_item = sampled_softmax(hidden[:1], catalogue[:1], torch.tensor([0]), negatives=1)
     assert one_item.item() == 0.0  # its only negative is the target itself
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_binary_loss_of_one_item_against_drawn_others_is_worked_out_by_hand() -> None:
+    """A thousand others are alike, so that it does not matter which are drawn; the target is not among them here."""
+    torch.manual_seed(0)
+    catalogue = torch.tensor([[0.3]] + [[-0.7]] * 1000)
+    loss = binary(torch.tensor([[2.0]]), catalogue, torch.tensor([0]), negatives=2)
+    assert loss.item() == pytest.approx(-math.log(_sigmoid(0.6)) - 2 * math.log(1 - _sigmoid(-1.4)))
+
+
+@pytest.mark.parametrize(("calibration", "power"), [(0.0, 1.0), (0.75, 0.2515), (1.0, 0.002)])
+def test_gbce_raises_the_probability_of_the_target_to_the_power_that_the_paper_gives(
+    calibration: float, power: float
+) -> None:
+    """2 of 1,000 others are drawn: the power goes from 1 (nothing undone) to the share drawn (all undone)."""
+    torch.manual_seed(0)
+    catalogue = torch.tensor([[0.3]] + [[-0.7]] * 1000)
+    loss = gbce(torch.tensor([[2.0]]), catalogue, torch.tensor([0]), negatives=2, calibration=calibration)
+    expected = (-power * math.log(_sigmoid(0.6)) - 2 * math.log(1 - _sigmoid(-1.4))) / 3
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_share_that_gbce_draws_is_one_of_the_items_other_than_the_target() -> None:
+    """2 of 4 others: at t = 0.75 the power is 0.5 (0.75 (1 - 2) + 2) = 0.625. All five items are alike."""
+    loss = gbce(torch.tensor([[2.0]]), torch.full((5, 1), 0.3), torch.tensor([0]), negatives=2, calibration=0.75)
+    expected = (-0.625 * math.log(_sigmoid(0.6)) - 2 * math.log(1 - _sigmoid(0.6))) / 3
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_info_nce_of_two_views_is_worked_out_by_hand() -> None:
+    one, other = torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.5, 0.0], [4.0, 3.0]])
+    cosines = np.array([[1.0, 0.8], [0.0, 0.6]]) / 0.5
+    expected = np.mean([np.log(np.exp(row).sum()) - row[own] for own, row in enumerate(cosines)])
+    assert info_nce(one, other, temperature=0.5).item() == pytest.approx(expected, rel=1e-5)

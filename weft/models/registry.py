@@ -88,8 +88,6 @@ MODELS: dict[str, Entry] = {
               "weft.models.cl4srec:CL4SRec", s.CL4SRecSettings, group="behaviour"),
         Entry("fpmc", "Factors of the user and of the last item (Rendle et al. 2010)", "weft.models.fpmc:FPMC",
               s.FPMCSettings, group="behaviour"),
-        Entry("fpmc", "Factors of the user and of the last item (Rendle et al. 2010)", "weft.models.fpmc:FPMC",
-              s.FPMCSettings, group="behaviour"),
     ]
 }  # fmt: skip
 
