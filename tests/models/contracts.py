@@ -45,8 +45,19 @@ SMALL: dict[str, dict[str, object]] = {
         "learning_rate": 0.01,
         "weight_decay": 1.0,
     },
-    "gcegnn": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
+    "gcegnn": {
+        "width": 16,
+        "length": 8,
+        "dropout": 0.1,
+        "neighbours": 4,
+        "prefixes": 2,
+        "epochs": 15,
+        "batch": 32,
+        "learning_rate": 0.02,
+    },
+    "dhcn": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
     "mf_bpr": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
+    "ncf": {"width": 16, "layers": 2, "epochs": 8, "batch": 32, "learning_rate": 0.02, "weight_decay": 0.5},
     "lightgcn": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
     "sgl": {
         "width": 4,
@@ -84,10 +95,10 @@ SMALL: dict[str, dict[str, object]] = {
 SAME_FOR_EVERYBODY = {"popularity", "recent_popularity"}
 """Models that recommend without looking at the history: what they can learn is the popular item."""
 
-KNOWS_USERS = {"mf_bpr", "lightgcn", "sgl", "xsimgcl", "fpmc"}
+KNOWS_USERS = {"mf_bpr", "ncf", "lightgcn", "sgl", "xsimgcl", "fpmc"}
 """Models that remember what each user took: of noise they learn that by heart, and what they can learn is a taste."""
 
-NO_ORDER = {"mf_bpr", "lightgcn", "sgl", "xsimgcl", "sknn"}
+NO_ORDER = {"mf_bpr", "ncf", "lightgcn", "sgl", "xsimgcl", "sknn"}
 """Models to whom a history is a set: the ring is not theirs to learn, they are shown two camps."""
 
 NEEDS_A_HISTORY = {"itemknn", "sknn", "vsknn"}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from weft.data.sequences import Events
-from weft.models.collaborative import CollaborativeModel, CollaborativeNetwork, InnerProduct
+from weft.models.collaborative import CollaborativeModel, CollaborativeNetwork, Head
 from weft.models.interaction_graph import InteractionGraph
 from weft.models.settings import LightGCNSettings
 
@@ -26,7 +26,7 @@ class LightGCNNetwork(CollaborativeNetwork[Chosen]):
 
     weight: Tensor
 
-    def __init__(self, settings: Chosen, train: Events, head: InnerProduct) -> None:
+    def __init__(self, settings: Chosen, train: Events, head: Head) -> None:
         super().__init__(settings, train, head)
         self.graph = InteractionGraph(train)
         self.register_buffer("weight", self.graph.weights(), persistent=False)

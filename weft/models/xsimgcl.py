@@ -39,7 +39,7 @@ class XSimGCLNetwork(LightGCNNetwork[XSimGCLSettings]):
         who, what = user.unique(), item[:, 0].unique()
         contrast = info_nce(users[who], early_users[who], self.settings.temperature)
         contrast = contrast + info_nce(items[what], early_items[what], self.settings.temperature)
-        return self.loss(self.head(users[user][:, None], items[item]), label) + self.settings.contrast * contrast
+        return self.loss(users, items, user, item, label) + self.settings.contrast * contrast
 
 
 class XSimGCL(CollaborativeModel[XSimGCLSettings]):

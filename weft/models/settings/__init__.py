@@ -9,6 +9,7 @@ from weft.models.settings.collaborative import (
     CollaborativeSettings,
     LightGCNSettings,
     MFBPRSettings,
+    NCFSettings,
     SGLSettings,
     XSimGCLSettings,
 )
@@ -24,6 +25,7 @@ from weft.models.settings.sequential import (
     TransformerSettings,
 )
 from weft.models.settings.session import (
+    DHCNSettings,
     GCEGNNSettings,
     NARMSettings,
     SKNNSettings,
@@ -38,6 +40,7 @@ __all__ = [
     "CL4SRecSettings",
     "CORESettings",
     "CollaborativeSettings",
+    "DHCNSettings",
     "FPMCSettings",
     "FitSettings",
     "GCEGNNSettings",
@@ -48,6 +51,7 @@ __all__ = [
     "MFBPRSettings",
     "ModelSettings",
     "NARMSettings",
+    "NCFSettings",
     "PopularitySettings",
     "PrefixSettings",
     "RecentPopularitySettings",

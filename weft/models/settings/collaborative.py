@@ -42,6 +42,25 @@ class MFBPRSettings(CollaborativeSettings):
     """Matrix factorisation has nothing else to set."""
 
 
+class NCFSettings(CollaborativeSettings):
+    """NCF-MLP (He et al. 2017)."""
+
+    loss: Literal["bpr", "binary"] = Field("binary", description="As of matrix factorisation; the paper's is binary.")
+    negatives: int = Field(
+        4, ge=1, le=1000, description="Items drawn against each taken one; none where there are labels."
+    )
+    layers: int = Field(3, ge=1, le=8, description="Layers on the two vectors, each half as wide as the one before.")
+    dropout: float = Field(
+        0.2, ge=0, lt=1, description="Dropout between the layers.", json_schema_extra=between(0.0, 0.6)
+    )
+
+    @model_validator(mode="after")
+    def _wide_enough(self) -> Self:
+        if 2 * self.width >> self.layers < 1:
+            raise ValueError(f"width={self.width} cannot be halved for layers={self.layers}")
+        return self
+
+
 class LightGCNSettings(CollaborativeSettings):
     """LightGCN (He et al. 2020)."""
 
