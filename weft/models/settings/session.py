@@ -88,3 +88,16 @@ class GCEGNNSettings(PrefixSettings):
     global_dropout: float = Field(
         0.2, ge=0, lt=1, description="Dropout on what the neighbours give.", json_schema_extra=between(0.0, 0.6)
     )
+
+
+class DHCNSettings(HistorySettings):
+    """S²-DHCN (Xia et al. 2021)."""
+
+    layers: int = Field(1, ge=1, le=8, description="Convolutions over the sessions.", json_schema_extra=among(1, 2, 3))
+    contrast: float = Field(
+        0.1,
+        ge=0,
+        le=10,
+        description="Weight of the contrast of both channels.",
+        json_schema_extra=among(0.0, 0.01, 0.1, 1.0),
+    )
