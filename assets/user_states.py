@@ -84,7 +84,7 @@ def states(
             fitted[cell] = each = fitting.fit(NETWORK, settings, early, runtime, device)
             model = cast("Any", NETWORK.load_class()).load(settings, weights.from_table(each.weights))
             model.to(accelerator.torch_device())
-            table, seconds = timed(user_states, model, given.protocol, given.splits, given.events, settings.share)
+            table, seconds = timed(user_states, model, given.protocol, given.splits, given.n_items, settings.share)
             tables[cell] = Table(table, {**each.attributes, "seconds_states": seconds})
         histories = {cell: Table(each.history, each.attributes) for cell, each in fitted.items()}
         yield dg.Output(histories, "user_states_history")

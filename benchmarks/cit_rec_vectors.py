@@ -107,7 +107,7 @@ def states_of(splits: pl.DataFrame, sizes: tuple[int, int], share: float, *, lea
     model, seen = NextLiked(UserStatesSettings(share=share)), splits if leaks else without_later(splits, share)
     validation = RULE.task(seen, "validation", sizes[1])
     model.fit(RULE.events(seen, *sizes), validation, Runtime(device="cpu", threads=1))
-    return user_states(model, RULE, splits, RULE.events(splits, *sizes), share)
+    return user_states(model, RULE, splits, sizes[1], share)
 
 
 def main() -> None:

@@ -178,6 +178,17 @@ def test_each_pointwise_protocol_has_states_of_its_own_and_a_ranking_one_has_non
     assert set(table["split"]) == {"train", "validation", "test"}
 
 
+def test_the_share_decides_who_has_a_state_and_the_seed_what_is_in_it(ingested: Path, splits: pl.DataFrame) -> None:
+    store = ArtifactStore(str(ingested))
+    assert make(store, seeds=(8, 9), share=0.3).success
+    early = without_later(splits, 0.3).filter(split="train")
+    rows = splits.filter(pl.col("split") != "unused").join(early, on="row", how="anti").sort("row")["row"]
+    first, second = (store.read(STATES, HERE.with_seed(seed)) for seed in (8, 9))
+    assert first["row"].equals(rows)
+    assert second["row"].equals(rows)
+    assert not np.isclose(_vectors(first), _vectors(second), atol=1e-3).all(axis=1).any()
+
+
 def test_it_takes_a_slot_of_the_gpu_pool_and_its_tags() -> None:
     assert user_states.op.pool == "gpu"
     assert user_states.op.tags["num_gpus"] == "1"

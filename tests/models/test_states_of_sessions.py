@@ -35,7 +35,7 @@ def model(splits: pl.DataFrame) -> NextLiked:
 
 
 def states(splits: pl.DataFrame, model: NextLiked) -> dict[int, np.ndarray]:
-    table = user_states(model, RULE, splits, RULE.events(splits, USERS, ITEMS), SETTINGS.share)
+    table = user_states(model, RULE, splits, ITEMS, SETTINGS.share)
     return dict(zip(table["row"].to_list(), table["vector"].to_numpy(), strict=True))
 
 

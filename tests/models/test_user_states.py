@@ -56,7 +56,7 @@ def _fitted(rule: Protocol, splits: pl.DataFrame) -> NextLiked:
 
 
 def _states(rule: Protocol, splits: pl.DataFrame, model: NextLiked) -> dict[int, np.ndarray]:
-    table = user_states(model, rule, splits, rule.events(splits, USERS, ITEMS), SETTINGS.share)
+    table = user_states(model, rule, splits, ITEMS, SETTINGS.share)
     return dict(zip(table["row"].to_list(), table["vector"].to_numpy(), strict=True))
 
 
@@ -85,7 +85,7 @@ def test_later_training_rows_and_all_held_out_rows_have_a_state_and_early_ones_n
 ) -> None:
     rule, splits = case
     model = _fitted(rule, splits)
-    table = user_states(model, rule, splits, rule.events(splits, USERS, ITEMS), SETTINGS.share)
+    table = user_states(model, rule, splits, ITEMS, SETTINGS.share)
     early = set(without_later(splits, SETTINGS.share).filter(split="train")["row"])
     asked = splits.filter((pl.col("split") == "train") | pl.col("target")).filter(~pl.col("row").is_in(list(early)))
     assert table["row"].to_list() == sorted(asked["row"])

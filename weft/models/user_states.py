@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from weft.data.sequences import Events
 from weft.evaluation.protocols import Protocol
 from weft.models.settings import SASRecSettings
 
@@ -62,7 +61,7 @@ def without_later(splits: pl.DataFrame, share: float) -> pl.DataFrame:
     return splits.filter(~_later(splits, share))
 
 
-def user_states(model: SASRec, protocol: Protocol, splits: pl.DataFrame, events: Events, share: float) -> pl.DataFrame:
+def user_states(model: SASRec, protocol: Protocol, splits: pl.DataFrame, n_items: int, share: float) -> pl.DataFrame:
     """The state before every later training row and every row of validation and test (schema ``user_states``).
 
     A history is what the protocol makes of it: the positives before the row. After an empty one the network has read
@@ -72,7 +71,7 @@ def user_states(model: SASRec, protocol: Protocol, splits: pl.DataFrame, events:
         model: Fitted on ``without_later(splits, share)``.
         protocol: A pointwise one, or one that ranks: then what came before counts as liked.
         splits: Its splits, all of them.
-        events: Its training split, whole (``Protocol.events``).
+        n_items: Size of the catalogue.
         share: That of the fit.
 
     Returns:
@@ -83,7 +82,7 @@ def user_states(model: SASRec, protocol: Protocol, splits: pl.DataFrame, events:
     pieces = np.array_split(later, 1 + len(later) // _AT_ONCE)
     asked = chain(
         (protocol.queries(train, piece) for piece in pieces),
-        (protocol.task(splits, split, events.n_items).queries for split in HELD),
+        (protocol.task(splits, split, n_items).queries for split in HELD),
     )
     rows, vectors = zip(*((queries.query, model.query_vectors(queries)) for queries in asked), strict=True)
     width = vectors[0].shape[1]
