@@ -22,10 +22,18 @@ def _fitted(name: str, seed: int = 0, **overrides: object) -> Model:
     return model
 
 
+class Fitted(dict[str, Model]):
+    """Each model fitted once on the ring, when it is first asked for."""
+
+    def __missing__(self, name: str) -> Model:
+        self[name] = _fitted(name)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def fitted() -> dict[str, Model]:
-    """Each model fitted once on the ring, for the tests that only score."""
-    return {name: _fitted(name) for name in MODELS}
+def fitted() -> Fitted:
+    """Fitted models for the tests that only score."""
+    return Fitted()
 
 
 def test_it_learns_a_planted_pattern(name: str, fitted: dict[str, Model]) -> None:
