@@ -168,6 +168,10 @@ def _outcome(
         scorer = cit_rec_stages.Scorer(io_manager.store, cells, language_model, accelerator, progress)
         wanted = [cell for cell in cells.of_system(SYSTEM, context.partition_key) if cells.rule(cell).kind == kind]
         scored = {cell: scorer.score(cell) for cell in wanted}
+        for cell, (_, told) in scored.items():
+            if int(told.get("unread", 0)):
+                unread = told["unread"], told["questions"]
+                context.log.warning("%s: %s of %s answers say neither Yes nor No or never came", cell.path, *unread)
         leaves = {cell: Table(*one) for cell, one in scored.items()}
         return dg.Output(leaves, metadata=show({cell: frame for cell, (frame, _) in scored.items()}))
 

@@ -195,11 +195,15 @@ class Scorer:
         task = TextTask(model=spec.model, prompt=spec.prompt, sampling=spec.sampling)
         writer = self.language_model.writer(self.store, profile, task, self.accelerator.device)
         asked = held.select("row", "prompt_version", "messages")
-        table, _ = generate(
+        table, tally = generate(
             asked, writer, task.sampling, generations(self.store), parse=zero_shot.parse, attempts=1,
             progress=self.progress,
         )  # fmt: skip
-        told = {"seconds_fit": "0", "parameters": "0", "language_model": writer.identity.model}
+        if 0 < tally.questions == tally.failed:
+            what = f"{writer.identity.model} answered none of {tally.questions} questions: {table['error'][0]}"
+            raise WeftError(what, "see that it can be reached, and run again")
+        unread = {"questions": str(tally.questions), "unread": str(tally.failed + tally.malformed)}
+        told = {"seconds_fit": "0", "parameters": "0", "language_model": writer.identity.model, **unread}
         # An answer's seconds are those of the call that wrote it, whenever that was.
         seconds = float(table.unique("digest")["seconds"].to_numpy().sum())
         return zero_shot.score(table), seconds, attributes(of, None, self.accelerator.name(), **told)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tests.pipelines.running import make as ingest
 from weft.cells import Cell
 from weft.data import registry
 from weft.evaluation.metrics import auc
+from weft.language.engine import Answer, Identity, Message, Prompt, Sampling
 from weft.progress import NoProgress
 from weft.systems.registry import SYSTEMS
 from weft.training import loop
@@ -272,6 +273,33 @@ def test_what_was_fitted_on_other_data_scores_nothing(
     told = str(failed.failure_data_for_node("cit_rec__scored_pairs"))
     assert "other data" in told
     assert "--variants full --seeds 0 --systems content,cit_rec" in told
+
+
+class Mute:
+    """A language model that nobody can reach."""
+
+    identity = Identity("mute")
+
+    def final(self, prompt: Prompt) -> list[Message]:
+        return list(prompt)
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+        del sampling
+        return ((place, Answer("", "failed", 0, 0, 0.0, "no route")) for place in range(len(prompts)))
+
+
+def test_scores_of_a_model_that_never_answered_are_not_kept(
+    storage: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ArtifactStore(shutil.copytree(storage, tmp_path / "storage"))
+    cell = replace(FULL, variant="zero_shot")
+    told = store.footer("cit_rec.scored_pairs", cell)
+    assert 0 <= int(told["unread"]) <= int(told["questions"])
+    before = store.digest("cit_rec.scored_pairs", cell)
+    monkeypatch.setattr(LanguageModel, "writer", lambda *_: Mute())
+    failed = run(tmp_path / "storage", model, ["zero_shot"], assets=[cit_rec.scored_pairs])
+    assert "mute answered none of" in str(failed.failure_data_for_node("cit_rec__scored_pairs"))
+    assert store.digest("cit_rec.scored_pairs", cell) == before
 
 
 def test_an_adapter_and_projections_of_two_fits_score_nothing(storage: Path, model: Path, tmp_path: Path) -> None:

@@ -13,12 +13,18 @@ from weft.systems import zero_shot
         ("They like sagas, so no doubt. Answer: yes.", "Yes"),
         ("No, wait. It is a saga.\nAnswer: Yes", "Yes"),
         ("Yes and no. ANSWER: NO!", "No"),
+        ("Answer: Yes. There is no doubt.", "Yes"),
+        ("**Answer:** **No**, yes, I am sure", "No"),
+        ("Answer: No? Hm. Answer: Yes", "Yes"),
+        ("The answer could be no", "No"),
         ("<think>No no no</think> Yes", "Yes"),
         ("Nobody knows; yesterday they noted it.", None),
         ("", None),
     ],
 )
-def test_the_last_yes_or_no_after_the_reasoning_is_the_answer(raw: str, said: str | None) -> None:
+def test_what_stands_behind_the_last_answer_counts_else_the_last_word_after_the_reasoning_is_the_answer(
+    raw: str, said: str | None
+) -> None:
     assert zero_shot.parse(raw) == said
 
 

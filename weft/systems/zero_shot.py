@@ -13,15 +13,17 @@ from weft.language import answers
 UNREADABLE = 0.5
 """Score of a row whose answer says neither Yes nor No: between both."""
 
-_ANSWER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+_ANSWER = re.compile(r"\banswer\W+(yes|no)\b", re.IGNORECASE)
+_SAID = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 
 
 def parse(raw: str) -> str | None:
-    """``Yes`` or ``No``, whichever the answer says last; None where it says neither.
+    """``Yes`` or ``No``: what stands behind the last "Answer", else whichever is said last; None where neither is.
 
     What is said first is reasoning: "No, wait. … Answer: Yes" means Yes.
     """
-    said = _ANSWER.findall(answers.without_reasoning(raw))
+    text = answers.without_reasoning(raw)
+    said = _ANSWER.findall(text) or _SAID.findall(text)
     return said[-1].capitalize() if said else None
 
 
