@@ -122,7 +122,7 @@ class _Choice:
         log: dg.DagsterLogManager,
     ) -> None:
         if missing := fitting.lacks(model, given):
-            raise RequestError(f"{model.name} needs {missing} and {leaf.dataset} has none", "leave it out")
+            raise RequestError(f"{model.name} needs {missing}: there is nothing to try for {leaf.path}", "leave it out")
         self._store, self._leaf, self._log = store, leaf, log
         self._model, self._fixed, self._given = model, fixed, given
         self._space = searched(model, fixed)

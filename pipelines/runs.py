@@ -40,12 +40,12 @@ CONTENT = "content"
 """What is no system and may be asked for like one: vectors and generated texts of the items."""
 
 SETS: Mapping[str, Callable[[str], bool]] = {
-    "core": lambda name: name not in MODELS or MODELS[name].core,
+    "main": lambda name: name not in MODELS or MODELS[name].main,
     "baselines": lambda name: name in MODELS or name in BOUNDS,
     "papers": lambda name: name in SYSTEMS,
     "all": lambda _: True,
 }
-"""Names that stand for several systems, and what belongs to each; ``core`` is what a run makes that names none."""
+"""Names that stand for several systems, and what belongs to each; ``main`` is what a run makes that names none."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def run(
     image_map: Annotated[Path | None, typer.Option(help="TSV: item id, name of its picture.")] = None,
     systems: Annotated[
         str, typer.Option(help=f"{', '.join(runs.SETS)}, or names separated by commas: `weft systems` lists them.")
-    ] = "core",
+    ] = "main",
     protocols: Annotated[str, typer.Option(help="Names separated by commas; else the headlines.")] = "",
     variants: Annotated[str, typer.Option(help="full, all, or names separated by commas.")] = "full",
     seeds: Annotated[str, typer.Option(help="Whole numbers separated by commas.")] = "0",

@@ -48,7 +48,7 @@ def _sung(world: pl.DataFrame, name: str) -> pl.DataFrame:
 def _made(folder: Path, events: pl.DataFrame, name: str) -> ArtifactStore:
     """Everything from the file to embeddings and rankings, in a storage of its own.
 
-    Of the core models: the stages of all are made by one factory, and ``test_canary.py`` hears every model.
+    Of the main models: the stages of all are made by one factory, and ``test_canary.py`` hears every model.
     """
     folder.mkdir()
     events.write_csv(folder / "events.csv")
@@ -63,10 +63,10 @@ def _made(folder: Path, events: pl.DataFrame, name: str) -> ArtifactStore:
     source, instance = DataSource(base=base), dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions(DATASETS.name, ["shop"])
     found = dg.load_assets_from_modules([interactions, baselines])
-    core = (name for name, entry in MODELS.items() if entry.core)
+    main = (name for name, entry in MODELS.items() if entry.main)
     dg.materialize(
         found,
-        selection=jobs.INGEST | jobs.of_systems(*core),
+        selection=jobs.INGEST | jobs.of_systems(*main),
         partition_key="shop",
         instance=instance,
         resources={

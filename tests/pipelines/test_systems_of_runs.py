@@ -9,7 +9,7 @@ from pipelines import jobs
 from pipelines.cli import invoke
 from pipelines.commands.run import run
 from pipelines.definitions import build_defs
-from pipelines.runs import chosen_systems
+from pipelines.runs import BOUNDS, CONTENT, SETS, SYSTEMS, chosen_systems
 from weft.data.registry import DatasetSpec, specify
 from weft.errors import RequestError
 from weft.models import settings
@@ -18,15 +18,15 @@ from weft.models.registry import MODELS, Entry
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetSpec:
-    """A simulated shop, and a model in the registry that is no core one."""
+    """A simulated shop, and a model in the registry that is no main one."""
     further = Entry("further", "One more", "nowhere:Further", settings.PopularitySettings, group="behaviour")
     monkeypatch.setitem(MODELS, "further", further)
     return specify(str(tmp_path), "shop", format="storefront")
 
 
-def test_a_run_that_names_no_systems_makes_the_core_and_does_not_grow_with_the_field(spec: DatasetSpec) -> None:
-    assert inspect.signature(run).parameters["systems"].default == "core"
-    assert chosen_systems("core", spec) == [
+def test_a_run_that_names_no_systems_makes_the_main_ones_and_does_not_grow_with_the_field(spec: DatasetSpec) -> None:
+    assert inspect.signature(run).parameters["systems"].default == "main"
+    assert chosen_systems("main", spec) == [
         "popularity", "recent_popularity", "itemknn", "sasrec", "oracle", "ceiling", "content", "cit_rec",
     ]  # fmt: skip
 
@@ -41,13 +41,17 @@ def test_all_is_everything_and_papers_are_the_systems_of_papers(spec: DatasetSpe
     assert chosen_systems("papers", spec) == ["cit_rec"]
 
 
+def test_no_system_has_the_name_of_a_set() -> None:
+    assert SETS.keys().isdisjoint([*MODELS, *BOUNDS, *SYSTEMS, CONTENT])
+
+
 def test_sets_and_names_are_joined_and_none_comes_twice(spec: DatasetSpec) -> None:
     assert chosen_systems("further, papers,further", spec) == ["further", "cit_rec"]
 
 
 def test_sets_leave_out_what_cannot_work_on_a_data_set(tmp_path: Path) -> None:
     plain = specify(str(tmp_path), "mine", source="a.tsv", format="sequence-tsv")
-    assert chosen_systems("core", plain) == ["popularity", "itemknn", "sasrec", "content"]
+    assert chosen_systems("main", plain) == ["popularity", "itemknn", "sasrec", "content"]
     assert {"recent_popularity", "oracle", "ceiling"}.isdisjoint(chosen_systems("baselines", plain))
     with pytest.raises(RequestError, match="names no system"):
         chosen_systems("papers", plain)

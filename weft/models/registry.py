@@ -24,7 +24,7 @@ class Entry:
         settings: Class of its settings.
         group: Asset group it is filed under.
         needs_times: Whether it cannot work on interactions without timestamps.
-        core: Whether it is one of the few that stand in every run that names no systems.
+        main: Whether it is one of the few that stand in every run that names no systems.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Entry:
     settings: type[s.ModelSettings]
     group: str = "baselines"
     needs_times: bool = False
-    core: bool = False
+    main: bool = False
 
     def build(self, settings: s.ModelSettings) -> Model:
         """An unfitted model."""
@@ -49,13 +49,13 @@ MODELS: dict[str, Entry] = {
     entry.name: entry
     for entry in [
         Entry("popularity", "Most interactions in the training split", "weft.models.popularity:Popularity",
-              s.PopularitySettings, core=True),
+              s.PopularitySettings, main=True),
         Entry("recent_popularity", "Most interactions in the last days of the training split",
-              "weft.models.popularity:RecentPopularity", s.RecentPopularitySettings, needs_times=True, core=True),
+              "weft.models.popularity:RecentPopularity", s.RecentPopularitySettings, needs_times=True, main=True),
         Entry("itemknn", "Items that share users with the history (shrunken cosine)", "weft.models.itemknn:ItemKNN",
-              s.ItemKNNSettings, core=True),
+              s.ItemKNNSettings, main=True),
         Entry("sasrec", "Causal transformer over the history (Kang & McAuley 2018)", "weft.models.sasrec:SASRec",
-              s.SASRecSettings, group="behaviour", core=True),
+              s.SASRecSettings, group="behaviour", main=True),
         Entry("gru4rec", "Gated recurrent units over the history (Hidasi et al. 2016)", "weft.models.gru4rec:GRU4Rec",
               s.GRU4RecSettings, group="behaviour"),
         Entry("narm", "GRU with attention over its states (Li et al. 2017)", "weft.models.narm:NARM", s.NARMSettings,
