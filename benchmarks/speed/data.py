@@ -1,4 +1,4 @@
-"""A data set under leave-one-out, read, cleaned and split by weft's own library, written once for all libraries."""
+"""A data set under one protocol, read, cleaned and split by weft's own library, written once for all libraries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Split:
     n_items: int
 
 
-def split(source: Path, *, untouched: bool, dataset: str = "ml-1m") -> Split:
+def split(source: Path, *, untouched: bool, dataset: str = "ml-1m", rules: str = "leave_one_out") -> Split:
     """Reads the files of a built-in data set and splits it.
 
     Args:
@@ -33,11 +33,12 @@ def split(source: Path, *, untouched: bool, dataset: str = "ml-1m") -> Split:
         untouched: Whether items without an event (177 films of MovieLens-1M) count, as in the product. The peers cannot
             be given such items, so that a comparison leaves them out.
         dataset: Its name.
+        rules: The protocol.
     """
     spec = BUILT_IN[dataset].model_copy(update={"source": str(source), "url": None, "checksum": None})
-    opened, rules = open_source(spec), spec.rules.model_copy(update={"min_item_events": 0 if untouched else 1})
-    cleaned = clean(opened.interactions(), opened.items().lazy(), rules)
-    table = protocol("leave_one_out").split(cleaned.interactions.lazy()).collect()
+    opened, cleaning = open_source(spec), spec.rules.model_copy(update={"min_item_events": 0 if untouched else 1})
+    cleaned = clean(opened.interactions(), opened.items().lazy(), cleaning)
+    table = protocol(rules).split(cleaned.interactions.lazy()).collect()
     return Split(table, len(cleaned.users), len(cleaned.items))
 
 

@@ -20,7 +20,7 @@ from recbole.utils import init_seed
 from benchmarks.speed.workload import TOP, VALIDATION, Clock, Histories, Job, check_answers, report, timed
 
 
-class _Bounded:
+class Bounded:
     """The first batches of a loader. The time and rows of a batch are noted when the trainer asks for the next one."""
 
     shuffle = False
@@ -36,7 +36,7 @@ class _Bounded:
             self._clock.batch_ended(len(batch))
 
 
-def _write(histories: Histories, folder: Path) -> None:
+def write(histories: Histories, folder: Path) -> None:
     """RecBole's own file format; the position inside the history stands for the time."""
     place = np.arange(len(histories.user)) - np.repeat(histories.offsets[:-1], np.diff(histories.offsets))
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,14 +92,14 @@ def main() -> None:
     os.chdir(job.scratch)  # RecBole leaves logs where it stands
     torch.set_num_threads(job.threads)
     histories = Histories.load(job.data)
-    _write(histories, Path(job.scratch) / "histories")
+    write(histories, Path(job.scratch) / "histories")
     config = _config(job)
     init_seed(job.seed, reproducibility=False)
     dataset = create_dataset(config)
     train, _, test = data_preparation(config, dataset)
     model = SASRec(config, train.dataset)
     clock = Clock(job.warmup)
-    Trainer(config, model)._train_epoch(_Bounded(train, job.warmup + job.batches, clock), 0)  # noqa: SLF001 - the loop itself
+    Trainer(config, model)._train_epoch(Bounded(train, job.warmup + job.batches, clock), 0)  # noqa: SLF001 - the loop itself
 
     known = histories.until(VALIDATION)
     # RecBole renumbers users and items in the order of its file; 0 is padding in both.

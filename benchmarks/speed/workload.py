@@ -27,6 +27,7 @@ class Job:
 
     Attributes:
         data: npz file with the arrays of ``Histories``.
+        model: weft's name of the model.
         scratch: Folder for files that a library wants to read.
         length: Last items of a history that are read.
         batch: Sequences per optimiser step (training rows for RecBole: ``rows``).
@@ -51,6 +52,7 @@ class Job:
     blocks: int = 2
     heads: int = 1
     dropout: float = 0.2
+    model: str = "sasrec"
 
     def to_json(self) -> str:
         """The command-line argument of a script."""
@@ -101,18 +103,31 @@ class Clock:
     def __init__(self, warmup: int) -> None:
         self._warmup = warmup
         self._ends: list[float] = []
+        self._busy: list[float] = []
         self._targets: list[int] = []
 
     def batch_ended(self, targets: int) -> None:
         """Notes the time and the number of real (not padding) targets of the batch that ended."""
         self._targets.append(int(targets))
         self._ends.append(time.perf_counter())
+        self._busy.append(time.process_time())
 
     @property
     def rate(self) -> float:
         """Targets per second after the warm-up, data loading and optimiser included."""
         seconds = self._ends[-1] - self._ends[self._warmup - 1]
         return sum(self._targets[self._warmup :]) / seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds per 1,000 targets after the warm-up."""
+        return 1000 / self.rate
+
+    @property
+    def busy_seconds(self) -> float:
+        """Processor seconds of all threads per 1,000 targets: on a busy machine what would not wait for others."""
+        busy = self._busy[-1] - self._busy[self._warmup - 1]
+        return 1000 * busy / sum(self._targets[self._warmup :])
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:
