@@ -34,7 +34,7 @@ class FitSettings(ModelSettings):
         1e-3, gt=0, le=1, description="Peak learning rate of Adam.", json_schema_extra=between(3e-4, 1e-2, log=True)
     )
     weight_decay: float = Field(
-        0.0, ge=0, le=1, description="Decoupled weight decay (AdamW).", json_schema_extra=among(0.0, 0.01, 0.1)
+        0.0, ge=0, le=1, description="Decoupled weight decay (AdamW).", json_schema_extra=among(0.0, 0.01, 0.1, 1.0)
     )
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of all steps over which the learning rate rises.")
     decay: Literal["none", "cosine", "linear"] = Field(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from weft.models.settings.base import HistorySettings
-from weft.models.settings.search import among
+from weft.models.settings.search import among, between
 
 
 class TransformerSettings(HistorySettings):
@@ -35,7 +35,9 @@ class SASRecSettings(TransformerSettings):
 class GRU4RecSettings(HistorySettings):
     """GRU4Rec (Hidasi et al. 2016)."""
 
-    hidden: int = Field(128, ge=4, le=4096, description="Width of the recurrent state.")
+    hidden: int = Field(
+        128, ge=4, le=4096, description="Width of the recurrent state.", json_schema_extra=among(64, 128, 256)
+    )
     layers: int = Field(1, ge=1, le=8, description="Recurrent layers.")
     length: int = Field(200, ge=2, le=4096, description="Last items of a history that are read.")
 
@@ -44,7 +46,13 @@ class BERT4RecSettings(TransformerSettings):
     """BERT4Rec (Sun et al. 2019), with enough epochs."""
 
     feedforward: int = Field(4, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
-    hidden: float = Field(0.2, gt=0, lt=1, description="Share of a history's items that are hidden and predicted.")
+    hidden: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of a history's items that are hidden and predicted.",
+        json_schema_extra=between(0.1, 0.5),
+    )
     last: float = Field(
         0.1,
         ge=0,
@@ -57,7 +65,13 @@ class CORESettings(TransformerSettings):
     """CORE-trm (Hou et al. 2022)."""
 
     temperature: float = Field(0.07, gt=0, le=10, description="What the cosine of a state and an item is divided by.")
-    item_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on item vectors, read and recommended.")
+    item_dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Dropout on item vectors, read and recommended.",
+        json_schema_extra=between(0.0, 0.5),
+    )
 
 
 class CL4SRecSettings(SASRecSettings):
