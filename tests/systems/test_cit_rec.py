@@ -124,6 +124,34 @@ def test_the_score_is_the_log_odds_of_yes_against_no_over_their_wordings(folder:
     np.testing.assert_allclose(score, [np.log(odds)], rtol=1e-4)
 
 
+def test_training_rows_teach_validation_rows_pick_the_epoch_and_test_rows_have_no_part(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = opened(folder), []
+    monkeypatch.setattr(cit_rec, "tune", lambda _, rows, *others: seen.append((rows, others[-1])))
+    told = [[{"role": "user", "content": f"Film {row}?"}] for row in range(400)]
+    prompts = asked("", []).with_columns(messages=pl.Series(told))
+
+    def handed(flipped: str) -> tuple[list[list[int]], list[list[int]], float]:
+        label = pl.when(pl.col("split") == flipped).then(~pl.col("label")).otherwise("label")
+        cit_rec.fit(model, prompts.with_columns(label=label), None, QUICK, CPU)
+        rows, validation = seen[-1]
+        assert validation.metric == "auc"
+        return rows.prompts, rows.answers, validation.measure()
+
+    texts, answers, value = handed("nothing")
+    train, held = prompts.filter(split="train"), prompts.filter(split="validation")
+    assert texts == [model.final(prompt) for prompt in train["messages"]]
+    assert answers == [model.tokens.answer("Yes" if label else "No") for label in train["label"]]
+    scores = cit_rec.score(model, held, None, None)
+    assert value == pytest.approx(auc(held["label"].to_numpy(), scores)[0])
+    assert handed("test") == (texts, answers, value)
+    assert handed("validation") == (texts, answers, pytest.approx(1 - value))
+    monkeypatch.setattr(cit_rec, "_SELECTING", 30)
+    few = [handed("nothing")[2] for _ in range(2)]
+    assert few[0] == few[1] != value, "a sample, and the same in every run"
+
+
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_a_prompt_that_is_longer_than_the_model_reads_is_refused_before_anything_is_learnt(
     folder: Path, split: str

@@ -13,6 +13,7 @@ Variants leave a part out (``registry.py``); the two that tune nothing are ``pla
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,7 +132,8 @@ def fit(
     held = prompts.filter(split="validation")
     held = held[np.sort(np.random.default_rng(runtime.seed).permutation(len(held))[:_SELECTING])]
     judged = _Judged.of(model, held, vectors)
-    _Judged.of(model, prompts.filter(split="test"), vectors)  # what cannot be read is refused now, not after the tuning
+    for _ in _in_parts(model, prompts.filter(split="test"), vectors):
+        pass  # what cannot be read is refused now, not after the tuning
 
     def measure() -> float:
         return float(auc(held["label"].to_numpy(), judged.scores(model, tokens))[0])
@@ -154,10 +156,7 @@ def score(
     Raises:
         RequestError: If a prompt is longer than the model reads.
     """
-    parts = [
-        _Judged.of(model, prompts[start : start + _AT_ONCE], vectors).scores(model, tokens)
-        for start in range(0, len(prompts), _AT_ONCE)
-    ]
+    parts = [part.scores(model, tokens) for part in _in_parts(model, prompts, vectors)]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
@@ -188,6 +187,11 @@ class _Judged:
         distinct, inverse = np.unique(stacked, axis=0, return_inverse=True)
         embedded = tokens.vectors(distinct)[inverse.reshape(-1)]
         return list(np.split(embedded, np.cumsum([len(slots) for slots in self.slots])[:-1]))
+
+
+def _in_parts(model: LocalModel, prompts: pl.DataFrame, vectors: Vectors | None) -> Iterator[_Judged]:
+    for start in range(0, len(prompts), _AT_ONCE):
+        yield _Judged.of(model, prompts[start : start + _AT_ONCE], vectors)
 
 
 def _ids(model: LocalModel, prompts: pl.DataFrame) -> list[list[int]]:
