@@ -7,7 +7,7 @@ from weft.errors import RequestError
 from weft.evaluation.protocols import Protocol, protocol
 from weft.language.prompts import Template, template
 from weft.language.tokens import SLOT
-from weft.schemas import CitRecPrompts, Interactions, Items
+from weft.schemas import CitRecPrompts, Interactions, Items, Negatives
 from weft.systems.cit_rec_prompts import _Writer, prompts
 from weft.systems.registry import SYSTEMS
 from weft.systems.settings import PromptSettings
@@ -169,6 +169,23 @@ def test_a_test_row_sees_validation_rows_and_a_validation_row_no_test_row() -> N
         assert {part[row] for before in judged["before"] for row in before} <= seen
         assert all(earlier < row for row, before in judged.select("row", "before").iter_rows() for earlier in before)
     assert "validation" in {part[row] for row in rule.judged(table, "test", 100)["before"].explode()}
+
+
+def test_one_among_a_few_is_asked_in_the_same_words_with_a_history_that_counts_as_liked() -> None:
+    rule = protocol("paper_candidates_20", {"min_item_events": 1})
+    day = [{"user": 1, "item": item, "rating": 1} for item in (1, 2, 3)]
+    rows = [{**day[row % 3], "row": row, "timestamp": row // 3 * 86_400 + row} for row in range(30)]
+    interactions = Interactions.cast(pl.DataFrame(rows, schema=Interactions.create_empty().schema))
+    table = rule.split(interactions.lazy()).collect()
+    targets = table.filter("target").select(query="row", split=pl.col("split").cast(pl.String))
+    drawn = Negatives.cast(targets.with_columns(items=pl.lit([4], pl.List(pl.Int32))))
+    stated, chosen = pl.Series("row", range(30), pl.Int64), PromptSettings(prompt="brief", history=3)
+    made = prompts(rule, table, items(), stated, "full", chosen, 0, drawn).filter(split="test")
+    assert made.select("row", "item", "label").rows() == [(29, 3, True), (29, 4, False)]
+    assert made["slots"].to_list() == [[0, 1, 2, 3], [0, 1, 2, 4]]
+    said = [messages[0]["content"].replace(SLOT, "@") for messages in made["messages"]]
+    assert said == ["@+@@-: Candle@?", "@+@@-: Drum (INST)@?"]
+    CitRecPrompts.validate(made)
 
 
 def test_a_protocol_without_labels_is_refused() -> None:
