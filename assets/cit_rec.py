@@ -1,4 +1,4 @@
-"""The assets of CIT-Rec: prompts, the tuned adapter with its projections, and the scored pairs. All of it per cell.
+"""The assets of CIT-Rec: prompts, the tuned adapter with its projections, scored pairs or rankings. All of it per cell.
 
 What a cell is made from stands in ``cit_rec_material.py``, what is done with it in ``cit_rec_stages.py``; the system
 itself is ``weft/systems``.
