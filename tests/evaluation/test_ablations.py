@@ -1,3 +1,6 @@
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 import polars as pl
 import pytest
@@ -110,6 +113,25 @@ def test_the_order_of_rows_in_a_leaf_changes_nothing() -> None:
     turned = Outcome(less.cell, less.attributes, less.frame.sample(fraction=1, shuffle=True, seed=0))
     assert ablations_of([full, turned]).equals(ablations_of([full, less]))
     assert comparisons_of([full, turned]).equals(comparisons_of([full, less]))
+
+
+@pytest.mark.parametrize("report", [ablations_of, comparisons_of])
+def test_no_more_than_the_rows_of_one_outcome_are_held(report: Callable[[Iterable[Outcome]], pl.DataFrame]) -> None:
+    known: list[weakref.ref] = []
+
+    def leaves() -> Iterator[Outcome]:
+        for place, variant in enumerate(["without_image", "full", "text_only", "without_user"]):
+            leaf = judged(variant, scores(place, 1.0))
+            assert sum(each() is not None for each in known) <= 1, "the one before, until this one takes its place"
+            known.append(weakref.ref(leaf.frame))
+            yield leaf
+            del leaf
+
+    streamed = report(leaves())
+    listed = [judged(name, scores(place, 1.0)) for place, name in enumerate(["without_image", "full", "text_only"])]
+    assert len(known) == 4
+    assert len(streamed) > len(report(listed)) > 0
+    assert report(listed).equals(report(listed[::-1]))
 
 
 def test_variants_of_one_system_are_compared_with_each_other_and_with_other_systems() -> None:

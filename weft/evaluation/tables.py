@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -86,12 +86,14 @@ def merge_metrics(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 def comparisons_of(outcomes: Iterable[Outcome]) -> pl.DataFrame:
     """Paired differences of all pairs of systems that answered the same test questions with the same seed."""
     groups: dict[tuple, list[tuple[Outcome, Measured]]] = {}
-    for outcome in sorted(outcomes, key=in_order):
+    for outcome in outcomes:
         frame = dict(splits_of(outcome)).get("test")
         if frame is not None:
             same = (*questions(outcome, frame), outcome.cell.seed)
-            groups.setdefault(same, []).append((outcome, measure(frame)))
-    rows = [row for group in groups.values() for a, b in combinations(group, 2) for row in _compare(a, b)]
+            # Without its rows: those of all outcomes together are more than a machine may hold.
+            groups.setdefault(same, []).append((replace(outcome, frame=frame.clear()), measure(frame)))
+    ordered = (sorted(group, key=lambda one: in_order(one[0])) for group in groups.values())
+    rows = [row for group in ordered for a, b in combinations(group, 2) for row in _compare(a, b)]
     return table_of(Comparisons, rows).sort(
         "protocol", "profile", "seed", "a", "variant_a", "b", "variant_b", "slice", "metric", "k"
     )
