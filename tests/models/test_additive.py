@@ -45,14 +45,29 @@ def test_one_query_sees_the_first_items_of_its_history() -> None:
         np.testing.assert_allclose(seen[b], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("positions", [1, 2, 4])
-def test_blocks_change_neither_sums_nor_gradients(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
+def test_a_count_says_how_often_a_position_is_seen() -> None:
     attention = AdditiveAttention(WIDTH)
-    inputs = _inputs()
-    found = []
-    for held in (BATCH * TIME * WIDTH * TIME, BATCH * TIME * WIDTH * positions):
-        monkeypatch.setattr(additive, "_HELD", held)
-        seen = attention(*inputs)
-        found.append((seen, *torch.autograd.grad((seen * seen).sum(), (*inputs, attention.weigh.weight))))
-    for whole, in_blocks in zip(*found, strict=True):
-        torch.testing.assert_close(in_blocks, whole)
+    query, key, value = _inputs()
+    counts = torch.zeros(BATCH, TIME, TIME)
+    counts[0, 4, 2], counts[1, 3, 3], counts[1, 3, 4] = 2.0, 1.0, 7.0  # the last one lies ahead
+    seen = attention(query, key, value, counts)
+    weight = (torch.sigmoid(query[:, :, None] + key[:, None]) @ attention.weigh.weight[0]).detach()
+    expected = torch.zeros(BATCH, TIME, WIDTH)
+    expected[0, 4] = 2 * weight[0, 4, 2] * value[0, 2]
+    expected[1, 3] = weight[1, 3, 3] * value[1, 3]
+    torch.testing.assert_close(seen, expected)
+    last = attention.last(query[:, 4], key, value, torch.tensor([5, 5]), counts[:, 4])
+    torch.testing.assert_close(last, expected[:, 4])
+
+
+@pytest.mark.parametrize(("held", "queries"), [(2**17, 8), (1, 1), (2 * TIME * WIDTH, 2), (1, 3)])
+def test_parts_change_neither_sums_nor_gradients(monkeypatch: pytest.MonkeyPatch, held: int, queries: int) -> None:
+    monkeypatch.setattr(additive, "_CPU_HELD", held)
+    monkeypatch.setattr(additive, "_QUERIES", queries)
+    attention, counts = AdditiveAttention(WIDTH), torch.rand(BATCH, TIME, TIME)
+    inputs = (*_inputs(), attention.weigh.weight)
+    weight = (torch.sigmoid(inputs[0][:, :, None] + inputs[1][:, None]) @ inputs[3][0]).tril() * counts
+    plain, seen = weight @ inputs[2], attention(*inputs[:3], counts)
+    torch.testing.assert_close(seen, plain)
+    gradients = [torch.autograd.grad((each * each).sum(), inputs) for each in (seen, plain)]
+    torch.testing.assert_close(*gradients)
