@@ -100,7 +100,7 @@ def _fit(entry: Entry) -> dg.AssetsDefinition:
             for cell in wanted:
                 given = material(store, cells, cell)
                 if missing := fitting.lacks(entry, given):
-                    context.log.warning("%s needs %s and %s has none: nothing is fitted", entry.name, missing, dataset)
+                    context.log.warning("%s needs %s: nothing is fitted for %s", entry.name, missing, cell.path)
                     continue
                 settings = settings_of(entry, dataset, config, cell.protocol, store.base)
                 device = accelerator.name() if iterated else "cpu"
@@ -159,7 +159,7 @@ def _outcome(entry: Entry, what: Outcome) -> dg.AssetsDefinition:
         for cell in of_kind(what.kind, cells, context.partition_key):
             given = material(store, cells, cell, drawn=NEGATIVES in what.reads)
             if missing := fitting.lacks(entry, given):
-                context.log.warning("%s needs %s and %s has none: nothing is made", entry.name, missing, cell.path)
+                context.log.warning("%s needs %s: nothing is made for %s", entry.name, missing, cell.path)
                 continue
             model, attributes = fitting.load(entry, store, cell, accelerator)
             frames[cell], seconds = timed(what.make, model, entry.name, given, context.log)
@@ -241,4 +241,4 @@ def embeddings(
 
 
 FITS = [_fit(entry) for entry in MODELS.values()]
-MADE = [_outcome(entry, what) for entry in MODELS.values() for what in OUTCOMES]
+MADE = [_outcome(entry, what) for entry in MODELS.values() for what in OUTCOMES if what.kind in entry.kinds]

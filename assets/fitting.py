@@ -190,7 +190,9 @@ def is_current(store: ArtifactStore, cell: Cell, footer: Mapping[str, str]) -> b
 
 
 def lacks(entry: Entry, material: Material) -> str:
-    """What the model needs and the data set does not have; empty where it can work."""
+    """What the model needs and the cell does not have; empty where it can work."""
+    if material.protocol.kind not in entry.kinds:
+        return f"a {' or '.join(entry.kinds)} protocol"
     if entry.needs_times and material.splits["timestamp"].null_count():
         return "timestamps"
     return ""

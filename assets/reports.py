@@ -25,11 +25,12 @@ from weft.evaluation.costs import costs_of
 from weft.evaluation.measuring import Catalogue
 from weft.evaluation.tables import Outcome
 from weft.models.registry import MODELS
+from weft.systems.registry import OUTCOMES as MADE_UNDER
 from weft.systems.registry import SYSTEMS
 
-MAKERS = [*(("baselines", bound) for bound in BOUNDS), *((entry.group, entry.name) for entry in MODELS.values())]
 OUTCOMES = [
-    *(dg.AssetKey([group, f"{name}_{outcome}"]) for group, name in MAKERS for outcome in ("rankings", "scored_pairs")),
+    *(dg.AssetKey(["baselines", f"{bound}_{outcome}"]) for bound in BOUNDS for outcome in MADE_UNDER.values()),
+    *(dg.AssetKey([each.group, f"{each.name}_{MADE_UNDER[kind]}"]) for each in MODELS.values() for kind in each.kinds),
     *(dg.AssetKey([system.name, outcome]) for system in SYSTEMS.values() for outcome in system.outcomes.values()),
 ]
 BASELINES = [entry.name for entry in MODELS.values() if entry.group == "baselines"]

@@ -17,11 +17,13 @@ from resources.storage import ParquetStorage
 from weft.cells import Cell
 from weft.evaluation.protocols import Protocol
 from weft.models.registry import MODELS
-from weft.systems.registry import SYSTEMS
+from weft.systems.registry import OUTCOMES, SYSTEMS
 
 SPLITS = dg.AssetKey(["interactions", "splits"])
-RANKINGS = [dg.AssetKey([entry.group, f"{entry.name}_rankings"]) for entry in MODELS.values()]
-SCORED_PAIRS = [dg.AssetKey([entry.group, f"{entry.name}_scored_pairs"]) for entry in MODELS.values()]
+RANKINGS, SCORED_PAIRS = (
+    [dg.AssetKey([each.group, f"{each.name}_{outcome}"]) for each in MODELS.values() if kind in each.kinds]
+    for kind, outcome in OUTCOMES.items()
+)
 RECOMMENDATIONS = dg.AssetKey(["serving", "recommendations"])
 
 _PARTS = ("train", "validation", "test")

@@ -36,6 +36,9 @@ from weft.tuning.settings import TuningSettings
 
 PARTITION_TAG = "dagster/partition"
 INVOCATION_TAG = "weft/invocation"
+PAIRS = "pointwise_time"
+"""The protocol of models that are judged by labelled pairs alone, where none is named."""
+
 CONTENT = "content"
 """What is no system and may be asked for like one: vectors and generated texts of the items."""
 
@@ -97,11 +100,20 @@ def _protocols(text: str, systems: list[str], spec: DatasetSpec) -> list[str]:
     named = _listed(text)
     kinds = {protocol(name, spec.protocols.get(name)).kind for name in named}
     own = []
+    if len(systems) == 1 and "ranking" not in _kinds(systems[0]):
+        if named and "pointwise" not in kinds:
+            raise RequestError(f"{systems[0]} needs a pointwise protocol", f"--protocols {PAIRS}")
+        own.append(PAIRS)
     for system in (SYSTEMS[name] for name in systems if name in SYSTEMS):
         if named and system.kind not in kinds and system.listwise not in named and len(systems) == 1:
             raise RequestError(f"{system.name} needs a {system.kind} protocol", f"--protocols {system.protocol}")
         own.append(system.protocol if spec.has_times else system.untimed)
     return named or (list(dict.fromkeys([headline(comes_split=spec.comes_split), *own])) if own else [])
+
+
+def _kinds(system: str) -> tuple[str, ...]:
+    """Of the protocols that a model works under; of what is no model, both."""
+    return MODELS[system].kinds if system in MODELS else ("ranking", "pointwise")
 
 
 def _variants(text: str, systems: list[str]) -> list[str]:
@@ -129,11 +141,11 @@ def chosen_systems(text: str, spec: DatasetSpec, protocols: Sequence[str] = ()) 
     known = [*MODELS, *BOUNDS, CONTENT, *SYSTEMS]
     unfit: dict[str, str] = {}
     if not spec.has_ratings:
-        unfit |= {
-            name: "needs ratings and this data set has none"
-            for name, system in SYSTEMS.items()
-            if system.kind == "pointwise" and system.listwise not in protocols
-        }
+        judging = [
+            *(name for name in MODELS if "ranking" not in _kinds(name)),
+            *(name for name, each in SYSTEMS.items() if each.kind == "pointwise" and each.listwise not in protocols),
+        ]
+        unfit |= dict.fromkeys(judging, "needs ratings and this data set has none")
     if spec.format != "storefront":
         unfit |= dict.fromkeys(BOUNDS, "needs planted truth and this data set has none")
     if not spec.has_times:

@@ -58,6 +58,7 @@ SMALL: dict[str, dict[str, object]] = {
     "dhcn": {"width": 16, "length": 8, "dropout": 0.1, "epochs": 20, "batch": 16, "learning_rate": 0.02},
     "mf_bpr": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
     "ncf": {"width": 16, "layers": 2, "epochs": 8, "batch": 32, "learning_rate": 0.02, "weight_decay": 0.5},
+    "din": {"width": 8, "hidden": 8, "length": 8, "dropout": 0.1, "epochs": 10, "batch": 16, "learning_rate": 0.01},
     "lightgcn": {"width": 4, "epochs": 15, "batch": 32, "learning_rate": 0.05, "weight_decay": 0.5},
     "sgl": {
         "width": 4,
@@ -115,6 +116,16 @@ def build(name: str, **overrides: object) -> Model:
     return entry.build(entry.settings(**{**SMALL.get(name, {}), **known}))
 
 
+def ranks(name: str) -> bool:
+    """Whether the model works under ranking protocols; else it is fitted on labelled pairs alone."""
+    return "ranking" in MODELS[name].kinds
+
+
+def train_of(name: str) -> Events:
+    """The ring, with labels for models that need them."""
+    return cycle() if ranks(name) else labelled()
+
+
 def runtime(seed: int = 0, work: Path | None = None, progress: Progress | None = None) -> Runtime:
     return Runtime(device="cpu", threads=1, seed=seed, work=work, progress=progress or NoProgress())
 
@@ -167,6 +178,12 @@ def judged() -> Task:
     asked = queries([[2, 4], [2, 4], [6], [6], [], [], [8] * 30, [8] * 30], users=[2, 2, 3, 3, 45, 45, 4, 4])
     item = np.array([6, 5, 8, 9, 4, 7, 10, 11], np.int32)
     return Task("validation", asked, item, np.arange(N_ITEMS + 1) > 0, filter_seen=False, label=item % 2 == 0)
+
+
+def opposed() -> tuple[Task, Task]:
+    """The judged pairs, and the same with opposite answers."""
+    task = judged()
+    return task, replace(task, label=np.logical_not(task.label))
 
 
 def favourite(item: int = 5) -> Events:

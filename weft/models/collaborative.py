@@ -85,7 +85,7 @@ class CollaborativeNetwork(nn.Module, Generic[Chosen]):
 
     def loss(self, users: Tensor, items: Tensor, user: Tensor, item: Tensor, label: Tensor) -> Tensor:
         """The loss that the settings name, of finished vectors: BPR-Opt (Rendle et al. 2009, section 4.1) or binary."""
-        # An embedding's gradient is summed three times as fast as that of an index.
+        # The gradient of an embedding is summed in half the time of that of an index.
         scores = self.head(F.embedding(user, users)[:, None], F.embedding(item, items))
         if self.settings.loss == "binary":
             return F.binary_cross_entropy_with_logits(scores, label)

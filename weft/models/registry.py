@@ -25,6 +25,7 @@ class Entry:
         group: Asset group it is filed under.
         needs_times: Whether it cannot work on interactions without timestamps.
         main: Whether it is one of the few that stand in every run that names no systems.
+        kinds: Of the protocols that it works under.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Entry:
     group: str = "baselines"
     needs_times: bool = False
     main: bool = False
+    kinds: tuple[str, ...] = ("ranking", "pointwise")
 
     def build(self, settings: s.ModelSettings) -> Model:
         """An unfitted model."""
@@ -84,6 +86,8 @@ MODELS: dict[str, Entry] = {
               "weft.models.sgl:SGL", s.SGLSettings, group="behaviour"),
         Entry("xsimgcl", "LightGCN with noise, contrasted with one of its layers (Yu et al. 2023)",
               "weft.models.xsimgcl:XSimGCL", s.XSimGCLSettings, group="behaviour"),
+        Entry("din", "Attention of the judged item over the history (Zhou et al. 2018)", "weft.models.din:DIN",
+              s.DINSettings, group="behaviour", kinds=("pointwise",)),
         Entry("bert4rec", "Transformer that sees both sides of a hidden item (Sun et al. 2019)",
               "weft.models.bert4rec:BERT4Rec", s.BERT4RecSettings, group="behaviour"),
         Entry("core", "Mixture of the items read, weighted by a transformer (Hou et al. 2022)",

@@ -7,6 +7,7 @@ holds what was chosen on the validation split of a public data set, with a secti
 from weft.models.settings.base import FitSettings, HistorySettings, ModelSettings, PrefixSettings
 from weft.models.settings.collaborative import (
     CollaborativeSettings,
+    DINSettings,
     LightGCNSettings,
     MFBPRSettings,
     NCFSettings,
@@ -41,6 +42,7 @@ __all__ = [
     "CORESettings",
     "CollaborativeSettings",
     "DHCNSettings",
+    "DINSettings",
     "FPMCSettings",
     "FitSettings",
     "GCEGNNSettings",

@@ -1,4 +1,4 @@
-"""Settings of models that know users and items, not orders. Imports no torch."""
+"""Settings of models that know users and items, not orders, and of DIN, which judges pairs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from weft.models.settings.base import FitSettings
+from weft.models.settings.base import FitSettings, HistorySettings
 from weft.models.settings.search import among, between
 
 
@@ -92,3 +92,11 @@ class XSimGCLSettings(LightGCNSettings):
         if self.contrasted > self.layers:
             raise ValueError(f"contrasted={self.contrasted} is no layer of {self.layers}")
         return self
+
+
+class DINSettings(HistorySettings):
+    """DIN (Zhou et al. 2018), which learns from labelled pairs alone."""
+
+    loss: Literal["binary"] = Field("binary", description="Binary cross-entropy on labels.")
+    hidden: int = Field(64, ge=2, le=2048, description="Width of the layers that weigh and judge.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout before each layer that judges.")
