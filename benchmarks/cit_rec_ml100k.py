@@ -25,7 +25,7 @@ from weft.cells import Cell
 NAME = "cit_rec_ml100k"
 FILES = {"source": "ml-100k.zip", "images": "ml-1m-posters.zip", "image_map": "ml-100k-poster-map.tsv"}
 VARIANTS = ("full", "without_user", "without_image", "text_only", "plain_network")
-BESIDE = ("sasrec", "popularity")
+BESIDE = ("sasrec", "bert4rec", "cl4srec", "sgl", "xsimgcl", "popularity")
 FULL = name_of("cit_rec")
 
 

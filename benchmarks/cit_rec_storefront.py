@@ -28,7 +28,7 @@ NAME = "cit_rec_storefront"
 SEEDS = [201, 202, 203]
 PROTOCOL = "pointwise_time"
 STORAGE = Path(__file__).parent / ".storage" / NAME
-BESIDE = ("sasrec", "popularity", "ceiling", "oracle")
+BESIDE = ("sasrec", "bert4rec", "cl4srec", "sgl", "xsimgcl", "popularity", "ceiling", "oracle")
 ONCE = "zero_shot"
 """The variant that writes before it answers: made for the first seed alone."""
 
