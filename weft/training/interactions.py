@@ -12,9 +12,6 @@ from torch import Tensor
 
 from weft.data.sequences import Events
 
-# A drawn item that the user took is drawn again, so often at most; who took nearly all is left with a false one.
-_REDRAWS = 8
-
 
 class InteractionBatches:
     """Shuffled batches of interactions, every one once per epoch.
@@ -24,14 +21,19 @@ class InteractionBatches:
         batch: Interactions per batch.
         seed: With the epoch, decides the order and the draws; nothing else is remembered.
         negatives: Items drawn against each interaction, among the items of the training split that the user did not
-            take, each as likely.
+            take, each as likely; who took all of them is left with one of their own.
     """
 
     def __init__(self, train: Events, batch: int, seed: int, negatives: int) -> None:
         self._train, self._batch, self._seed = train, batch, seed
         self._negatives = negatives if train.label is None else 0
         self._catalogue = np.unique(train.item).astype(np.int64)
-        self._taken = np.unique(self._pair(train.user, train.item))
+        size = len(self._catalogue)
+        place = np.searchsorted(self._catalogue, train.item)
+        user, place = np.divmod(np.unique(train.user.astype(np.int64) * size + place), size)
+        self._first = np.searchsorted(user, np.arange(train.n_users + 2))
+        # How many items that the user did not take come before each that they took: in order, for each user.
+        self._free_before = user * (size + 1) + place - (np.arange(len(user)) - self._first[user])
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -53,19 +55,10 @@ class InteractionBatches:
             yield (torch.from_numpy(user), torch.from_numpy(item), torch.from_numpy(label)), len(rows)
 
     def _drawn(self, user: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """int64 [b, negatives]."""
-        drawn = rng.choice(self._catalogue, (len(user), self._negatives))
-        for _ in range(_REDRAWS if self._negatives else 0):
-            row, column = np.nonzero(self._is_taken(user, drawn))
-            if not len(row):
-                break
-            drawn[row, column] = rng.choice(self._catalogue, len(row))
-        return drawn
-
-    def _is_taken(self, user: NDArray[np.int64], item: NDArray[np.int64]) -> NDArray[np.bool_]:
-        pair = self._pair(user[:, None], item)
-        place = np.searchsorted(self._taken, pair)
-        return self._taken[np.minimum(place, len(self._taken) - 1)] == pair
-
-    def _pair(self, user: NDArray[np.integer], item: NDArray[np.integer]) -> NDArray[np.int64]:
-        return user.astype(np.int64) * (self._train.n_items + 1) + item
+        """int64 [b, negatives]: number r of the items not taken stands r + (taken ones before it) in the catalogue."""
+        size = len(self._catalogue)
+        taken = self._first[user + 1] - self._first[user]
+        r = rng.integers(0, np.maximum(size - taken, 1)[:, None], (len(user), self._negatives))
+        key = user[:, None] * (size + 1) + r
+        before = np.searchsorted(self._free_before, key, side="right") - self._first[user][:, None]
+        return self._catalogue[np.minimum(r + before, size - 1)]
