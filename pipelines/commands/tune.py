@@ -19,7 +19,7 @@ from resources.artifacts import ArtifactStore
 from weft.cells import Cell
 from weft.data import registry
 from weft.errors import RequestError
-from weft.evaluation.protocols import headline
+from weft.evaluation.protocols import PROTOCOLS, headline
 from weft.models.registry import MODELS, Entry, entry
 from weft.models.settings import resolve
 from weft.models.settings.search import space_of
@@ -48,7 +48,7 @@ def tune(
     rule = protocol or headline(comes_split=spec.comes_split)
     check_protocols([rule], spec)
     fixed = parse_pairs(setting or [])
-    models = _models(systems, spec)
+    models = _models(systems, spec, rule)
     _check(models, fixed, dataset, rule, base)
     check_source(base, spec)
     console = Console()
@@ -69,14 +69,21 @@ def tune(
     console.print(f"kept: {path_of(base, dataset)}", highlight=False, soft_wrap=True)
 
 
-def _models(text: str, spec: registry.DatasetSpec) -> list[Entry]:
-    """The models that are named; of a set of systems those that have something to vary.
+def _models(text: str, spec: registry.DatasetSpec, rule: str) -> list[Entry]:
+    """The models that are named; of a set of systems those that work under the protocol and have something to vary.
 
     Raises:
-        RequestError: If a name is no model.
+        RequestError: If a name is no model, or one that does not work under the protocol.
     """
-    chosen = [entry(name) for name in runs.chosen_systems(text, spec) if name in MODELS or text not in runs.SETS]
-    return [model for model in chosen if text not in runs.SETS or space_of(model.settings)]
+    named, kind = runs.chosen_systems(text, spec), PROTOCOLS[rule].kind
+    if text in runs.SETS:
+        models = [MODELS[name] for name in named if name in MODELS]
+        return [model for model in models if kind in model.kinds and space_of(model.settings)]
+    models = [entry(name) for name in named]
+    for model in models:
+        if kind not in model.kinds:
+            raise RequestError(f"{model.name} needs a {' or '.join(model.kinds)} protocol", "name one: --protocol …")
+    return models
 
 
 def _check(models: list[Entry], fixed: dict[str, Any], dataset: str, rule: str, base: str) -> None:

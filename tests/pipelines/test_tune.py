@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from pipelines.cli import invoke
+from pipelines.commands.tune import _models
 from resources.artifacts import ArtifactStore
 from weft.cells import Cell
+from weft.data import registry
 
 
 @pytest.mark.parametrize(
@@ -15,6 +17,7 @@ from weft.cells import Cell
     [
         (["--systems", "nonsense"], "there is no system 'nonsense'"),
         (["--systems", "oracle"], "there is no system 'oracle'"),
+        (["--systems", "din"], "din needs a pointwise protocol"),
         (["--systems", "popularity"], "popularity has no setting to vary"),
         (["--systems", "itemknn", "--protocol", "nonsense"], "there is no protocol 'nonsense'"),
         (["--systems", "itemknn", "--set", "sasrec.width=8"], "--set sasrec.width"),
@@ -33,6 +36,16 @@ def test_a_wrong_request_is_refused_before_any_work(
     assert told in capfd.readouterr().err
     assert not list(tiny_storage.glob("*/*/dataset=*"))
     assert not (tiny_storage / "tuned").exists()
+
+
+def test_of_a_set_of_systems_the_models_are_tried_that_can_be(tmp_path: Path) -> None:
+    spec = registry.specify(str(tmp_path), "tiny", format="storefront")
+    ranked = {model.name for model in _models("baselines", spec, "leave_one_out")}
+    judged = {model.name for model in _models("baselines", spec, "pointwise_time")}
+    assert {"itemknn", "recent_popularity", "sasrec"} <= ranked
+    assert not {"popularity", "oracle", "din"} & ranked
+    assert judged - ranked == {"din"}
+    assert [model.name for model in _models("sasrec,itemknn", spec, "leave_one_out")] == ["sasrec", "itemknn"]
 
 
 def test_trials_are_shown_kept_and_there_for_questions(tiny_storage: Path, capfd: pytest.CaptureFixture[str]) -> None:
