@@ -127,7 +127,7 @@ def test_nothing_before_the_test_hears_the_canary(worlds) -> None:
     _same_task(*(rule.task(each, "validation", CANARY) for each in splits))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", filter(c.ranks, MODELS))
 @pytest.mark.parametrize("worlds", [_leave_one_out, _global_time])
 def test_no_model_learns_of_the_canary(name: str, worlds) -> None:
     rule, *both = worlds()
@@ -145,7 +145,22 @@ def test_no_model_learns_of_the_canary(name: str, worlds) -> None:
     assert rankings[0].equals(rankings[1])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if not c.ranks(name)])
+def test_no_judge_of_pairs_learns_of_the_canary(name: str) -> None:
+    rule, *both = _pairs()
+    models, scores = [], []
+    for world in both:
+        splits = rule.split(world.lazy()).collect()
+        task = rule.task(splits, "validation", CANARY)
+        model = c.build(name, epochs=4)
+        model.fit(rule.events(splits, USERS, CANARY), task, c.runtime())
+        models.append(model)
+        scores.append(model.score_pairs(task.queries, task.target))
+    c.assert_same_tensors(*models)
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize("name", filter(c.ranks, MODELS))
 def test_without_selection_held_out_validation_events_are_not_heard_either(name: str) -> None:
     rule, world = protocol("leave_one_out"), _world()
     held_out = rule.split(world.lazy()).filter(pl.col("split") != "train").collect()["row"]

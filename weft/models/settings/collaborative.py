@@ -39,7 +39,9 @@ class CollaborativeSettings(FitSettings):
 
 
 class MFBPRSettings(CollaborativeSettings):
-    """Matrix factorisation has nothing else to set."""
+    """Matrix factorisation has nothing else to set. Free vectors learn labels by heart sooner than taste."""
+
+    for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary", "weight_decay": 1.0}
 
 
 class NCFSettings(CollaborativeSettings):
