@@ -1,8 +1,10 @@
+import polars as pl
 import pytest
 
-from tests.evaluation.test_ablations import LABEL, USERS, judged, scores
+from tests.evaluation.test_ablations import EACH, LABEL, USERS, judged, scores
 from tests.evaluation.test_tables import FIRST, outcome
 from weft.evaluation.costs import costs_of
+from weft.evaluation.tables import Outcome
 from weft.schemas import Costs
 
 SPENT = {"seconds_fit": "30", "seconds_score": "2.4", "parameters": "1000", "language_model": "house"}
@@ -35,6 +37,14 @@ def test_a_system_says_whether_a_language_model_answers_and_variants_and_devices
         ("cit_rec", "plain_network", "cpu", False),
     ]
     assert got.filter(system="popularity")["ms_per_query"].to_list() == [None]
+
+
+def test_an_anonymous_row_is_somebody_of_its_own() -> None:
+    leaf = judged("full", scores(0, 1), **SPENT)
+    nobody = leaf.frame.with_columns(user=pl.when(pl.col("row") < 2 * EACH).then(0).otherwise("user").cast(pl.Int32))
+    row = costs_of([Outcome(leaf.cell, leaf.attributes, nobody)]).row(0, named=True)
+    assert row["users"] == USERS - 2 + 2 * EACH
+    assert row["ms_per_user"] == pytest.approx(1000 * 2.4 / row["users"])
 
 
 def test_nothing_scored_costs_nothing() -> None:

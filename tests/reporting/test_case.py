@@ -20,7 +20,7 @@ def scored(rows: list[tuple], split: str = "test") -> pl.DataFrame:
 
 
 PAST = [
-    (0, 2, 10, 5, "train", True), (1, 2, 11, 4, "train", False), (2, 2, 12, 6, "validation", True),
+    (0, 2, 10, 6, "train", True), (1, 2, 11, 4, "train", False), (2, 2, 12, 5, "validation", True),
     (3, 2, 13, 3, "unused", None), (4, 1, 10, 1, "train", True),
 ]  # fmt: skip
 TESTS = [(10, 2, 20, True, 0.5), (11, 2, 21, False, 1.5), (12, 2, 22, True, -2.0), (13, 2, 23, False, -1.0)]
@@ -31,7 +31,7 @@ def test_the_history_is_what_was_rated_before_and_the_extremes_are_what_is_shown
     case = case_of(scored(TESTS), splits(PAST + FUTURE))
     assert case is not None
     assert (case.user, case.judged) == (2, 4)
-    assert case.liked == [10, 12]  # by time; what has no label is not in it
+    assert case.liked == [12, 10]  # by time, not by row; what has no label is not in it
     assert case.disliked == [11]
     assert [(each.item, each.score, each.liked) for each in case.recommended] == [(21, 1.5, False), (20, 0.5, True)]
     assert [(each.item, each.score, each.liked) for each in case.refused] == [(22, -2.0, True), (23, -1.0, False)]
@@ -55,6 +55,13 @@ def test_a_row_without_a_score_is_neither_recommended_nor_refused() -> None:
     assert case is not None
     assert case.judged == 3
     assert 20 not in [each.item for each in (*case.recommended, *case.refused)]
+
+
+def test_equal_scores_stand_in_the_order_of_their_rows() -> None:
+    case = case_of(scored([(*row[:4], 0.5) for row in reversed(TESTS)]), splits(PAST + FUTURE))
+    assert case is not None
+    assert [each.item for each in case.recommended] == [20, 21]
+    assert [each.item for each in case.refused] == [23, 22]
 
 
 def test_of_a_user_whose_rows_are_all_test_rows_the_first_half_is_history() -> None:
