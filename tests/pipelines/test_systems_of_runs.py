@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from pipelines import jobs
@@ -66,6 +67,12 @@ def test_the_job_baselines_fits_every_model() -> None:
     assert jobs.of_systems("sasrec").resolve(build_defs().resolve_asset_graph()) <= set(
         job.asset_layer.selected_asset_keys
     )
+
+
+def test_settings_are_tried_by_the_job_tune_alone() -> None:
+    defs, trials = build_defs(), dg.AssetKey(["behaviour", "trials"])
+    jobs_with = {job.name for job in defs.resolve_all_job_defs() if trials in job.asset_layer.selected_asset_keys}
+    assert jobs_with - {"__ASSET_JOB"} == {"tune"}
 
 
 def test_the_list_of_systems_says_what_each_set_holds(tiny_storage: Path, capfd: pytest.CaptureFixture[str]) -> None:
