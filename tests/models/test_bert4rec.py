@@ -56,7 +56,7 @@ def test_a_hidden_item_is_predicted_from_both_sides_and_never_from_itself() -> N
 
 def test_the_share_that_is_asked_for_is_hidden_and_of_every_history_something() -> None:
     torch.manual_seed(0)
-    module, lengths = _module(hidden=0.25, last=0.0), torch.full((4000,), 40)
+    module, lengths = _module(mask=0.25, last=0.0), torch.full((4000,), 40)
     left, hidden = module.hidden(lengths, 50)
     assert torch.equal(left, lengths)
     assert not hidden[:, 40:].any()
@@ -66,7 +66,7 @@ def test_the_share_that_is_asked_for_is_hidden_and_of_every_history_something() 
 
 def test_a_share_of_the_histories_ends_at_any_place_and_hides_its_last_item_alone() -> None:
     torch.manual_seed(0)
-    left, hidden = _module(hidden=0.5, last=0.3).hidden(torch.full((9000,), 30), 30)
+    left, hidden = _module(mask=0.5, last=0.3).hidden(torch.full((9000,), 30), 30)
     cut = (hidden.sum(1) == 1) & hidden[torch.arange(9000), left - 1]
     assert abs(cut.float().mean().item() - 0.3) < 0.02
     assert (left[~cut] == 30).all()

@@ -53,6 +53,14 @@ def test_the_history_that_the_protocol_gives_a_row_is_the_one_that_is_read() -> 
     assert read == {1: (), 2: (), 3: (), 4: (3,), 5: (3, 4), 6: (5,), 7: (), 8: ()}
 
 
+def test_each_history_comes_with_its_user_where_that_is_asked_for() -> None:
+    asked = PairBatches(_events(), length=2, batch=3, seed=0, users=True).epoch(0)
+    users = [user[history] for (_, _, history, _, _, user), _ in asked]
+    items = [item for (_, _, _, item, _), _ in PairBatches(_events(), length=2, batch=3, seed=0).epoch(0)]
+    found = sorted(zip(torch.cat(items).tolist(), torch.cat(users).tolist(), strict=True))
+    assert found == [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 3), (8, 4)]
+
+
 def test_a_fit_on_nothing_but_dislikes_has_empty_histories_and_does_not_fail() -> None:
     train = replace(_events(), label=np.zeros(8, np.float32))
     assert {history for _, history, _ in _rows(PairBatches(train, length=2, batch=3, seed=0))} == {()}

@@ -52,7 +52,7 @@ class BERT4RecNetwork(TransformerNetwork[BERT4RecSettings]):
         only_last = chance[:, 0] < self.settings.last
         lengths = torch.where(only_last, (chance[:, 1] * lengths).long() + 1, lengths)
         column = torch.arange(time, device=lengths.device)
-        some = torch.rand(len(lengths), time, device=lengths.device) < self.settings.hidden
+        some = torch.rand(len(lengths), time, device=lengths.device) < self.settings.mask
         some &= (column < lengths[:, None]) & ~only_last[:, None]
         return lengths, some | ((column == lengths[:, None] - 1) & ~some.any(1, keepdim=True))
 

@@ -30,7 +30,8 @@ class GRU4RecNetwork(CausalNetwork[GRU4RecSettings]):
     def states(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """[batch, time, width]: the state after every position."""
         del lengths
-        return self.out(self.dropout(self.units(self.dropout(self.items(inputs)))[0]))
+        read = self.dropout(self.items(inputs) * self.settings.width**0.5)
+        return self.out(self.dropout(self.units(read)[0]))
 
 
 class GRU4Rec(HistoryModel[GRU4RecSettings]):

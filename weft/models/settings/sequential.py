@@ -40,13 +40,19 @@ class GRU4RecSettings(HistorySettings):
     )
     layers: int = Field(1, ge=1, le=8, description="Recurrent layers.")
     length: int = Field(200, ge=2, le=4096, description="Last items of a history that are read.")
+    batch: int = Field(
+        32, ge=1, le=65_536, description="Sequences per optimiser step.", json_schema_extra=among(16, 32, 64, 128)
+    )
+    learning_rate: float = Field(
+        2e-3, gt=0, le=1, description="Peak learning rate of Adam.", json_schema_extra=between(3e-4, 1e-2, log=True)
+    )
 
 
 class BERT4RecSettings(TransformerSettings):
     """BERT4Rec (Sun et al. 2019), with enough epochs."""
 
     feedforward: int = Field(4, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
-    hidden: float = Field(
+    mask: float = Field(
         0.2,
         gt=0,
         lt=1,
