@@ -1,6 +1,7 @@
 """NARM against its equations, step by step in numpy, and what makes it NARM."""
 
 import numpy as np
+import pytest
 import torch
 
 from weft.models.narm import NARMNetwork
@@ -68,12 +69,12 @@ def test_an_item_long_ago_counts_through_the_local_view_as_well() -> None:
     assert (whole[0] - overall).abs().max() > 0.1
 
 
-def test_dropout_falls_on_the_items_and_on_both_views() -> None:
+@pytest.mark.parametrize("ask", ["states", "encode"])
+def test_dropout_falls_on_the_items_and_on_both_views(ask: str) -> None:
     module = _module(width=64, dropout=0.5).train()
-    inputs, lengths = torch.tensor([[3, 1, 4]]), torch.tensor([3])
     seen: dict[str, torch.Tensor] = {}
     module.gru.register_forward_hook(lambda _, given, __: seen.update(items=given[0]))
     module.decoder.register_forward_hook(lambda _, given, __: seen.update(views=given[0]))
-    module.states(inputs, lengths)
+    getattr(module, ask)(torch.tensor([[3, 1, 4]]), torch.tensor([3]))
     for name in ("items", "views"):
         assert 0.3 < float((seen[name] == 0).float().mean()) < 0.7

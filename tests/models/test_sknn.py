@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.models import contracts as c
 from weft.data.sequences import Events
@@ -82,6 +83,7 @@ def test_nobodys_own_training_history_is_their_neighbour() -> None:
     assert _votes(_sknn(train), [1, 2], user=2).keys() == {1, 2, 9}
     assert _votes(_sknn(train), [1, 2], user=0).keys() == {1, 2, 8, 9}
     assert _votes(_sknn(train, sample=1), [1, 2], user=2).keys() == {1, 2, 9}, "nor do they take its place"
+    assert _votes(_sknn(_ending(9, 5)), [1], user=1).keys() == {1, 11}, "in whatever order sessions ended"
 
 
 def test_newer_items_weigh_more_by_a_line() -> None:
@@ -96,6 +98,7 @@ def test_newer_items_weigh_more_by_a_line() -> None:
     assert _votes(model, [9, 2, 3]) == pytest.approx(expected)
     assert _votes(model, [3, 9, 2, 3]) == pytest.approx(expected), "3 stood last at the end"
     assert _votes(model, [5, 9, 10, 2, 3]).keys() == {1, 2, 3, 4, 7}, "5 lies out of reach"
+    assert _votes(_vsknn([[2, 8], [5, 6]], reach=1, sample=1), [5, 2]).keys() == {2, 8}, "nor does it choose the sample"
 
 
 def test_votes_for_rare_items_are_raised() -> None:
@@ -107,9 +110,12 @@ def test_votes_for_rare_items_are_raised() -> None:
     )
 
 
-def test_many_queries_are_answered_in_parts_as_one_by_one() -> None:
+def test_many_queries_are_answered_as_one_by_one_each_with_a_sample_and_neighbours_of_its_own() -> None:
     rng = np.random.default_rng(0)
-    asked = c.queries([rng.integers(1, 8, size=size % 5).tolist() for size in range(300)])
-    together = _vsknn().score(asked)
-    assert together[255:260].equal(_vsknn().score(asked.take(np.arange(255, 260))))
-    assert not together[:, 1:].isnan().any()
+    asked = c.queries([rng.integers(1, 8, size=size % 5).tolist() for size in range(300)], users=[0] * 300)
+    for limits in ({"sample": 1}, {"neighbours": 1}):
+        model = _vsknn(**limits)
+        together = model.score(asked)
+        alone = [model.score(asked.take(np.array([query]))) for query in range(120, 140)]
+        assert together[120:140].equal(torch.cat(alone))
+        assert (together[:, 1:] > 0).any(1).tolist() == (asked.lengths > 0).tolist()

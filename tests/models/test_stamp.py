@@ -1,6 +1,7 @@
 """STAMP against its equations, item by item in numpy, and what makes it STAMP."""
 
 import numpy as np
+import pytest
 import torch
 
 from weft.models.settings import STAMPSettings
@@ -54,9 +55,10 @@ def test_of_the_order_the_last_item_alone_counts() -> None:
     assert (states[0] - states[2]).abs().max() > 0.01
 
 
-def test_dropout_falls_on_the_items() -> None:
+@pytest.mark.parametrize("ask", ["states", "encode"])
+def test_dropout_falls_on_the_items(ask: str) -> None:
     module = _module(width=64, dropout=0.5).train()
     seen: dict[str, torch.Tensor] = {}
     module.key.register_forward_hook(lambda _, given, __: seen.update(items=given[0]))
-    module.states(torch.tensor([[3, 1, 4]]), torch.tensor([3]))
+    getattr(module, ask)(torch.tensor([[3, 1, 4]]), torch.tensor([3]))
     assert 0.3 < float((seen["items"] == 0).float().mean()) < 0.7
