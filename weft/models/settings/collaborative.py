@@ -64,8 +64,11 @@ class NCFSettings(CollaborativeSettings):
 
 
 class LightGCNSettings(CollaborativeSettings):
-    """LightGCN (He et al. 2020)."""
+    """LightGCN (He et al. 2020). Spread over the graph, a gradient is smaller; on labels it learns in a few epochs."""
 
+    for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary", "learning_rate": 1e-3}
+
+    learning_rate: float = Field(5e-3, gt=0, le=1, description="Peak learning rate of Adam.")
     layers: int = Field(3, ge=1, le=8, description="Times that vectors are spread over the graph.")
 
 
