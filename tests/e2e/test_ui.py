@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import yaml
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from resources.artifacts import ArtifactStore
+from tests.assets.making import TINY_HOUSE
 from weft.cells import Cell
 from weft.data import registry
 
@@ -33,6 +36,17 @@ REPOSITORY = Path(__file__).parents[2]
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
          "--window-size=1600,1100"]  # fmt: skip
+CIT_REC = {
+    "ops": {
+        **TINY_HOUSE,
+        "behaviour__user_states": {"config": {"epochs": 1, "width": 8, "blocks": 1}},
+        "alignment__aligned_items": {"config": {"epochs": 2}},
+        "cit_rec__prompts": {"config": {"rows": 60, "history": 2}},
+        "cit_rec__adapter": {"config": {"epochs": 1, "rank": 2}},
+    },
+    "resources": {"cells": {"config": {"variants": ["full", "text_only"]}}},
+}
+"""CIT-Rec on house models that are trained in seconds."""
 T = TypeVar("T")
 
 
@@ -96,7 +110,7 @@ def address(request: pytest.FixtureRequest, storage: Path, tmp_path: Path) -> It
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: urllib.request.urlopen(f"{url}/server_info", timeout=2).status == 200, 120, "the start")
+        eventually(lambda: urllib.request.urlopen(f"{url}/server_info", timeout=2).status == 200, 300, "the start")
         yield url
     finally:
         os.killpg(server.pid, signal.SIGINT)
@@ -153,6 +167,70 @@ def test_the_leaderboard_is_materialised_from_the_browser(
     browser.get(f"{address}/assets/reports/leaderboard?partition=storefront")
     eventually(lambda: says(browser, "storefront"), 60, "the materialised asset")
     browser.save_screenshot(tmp_path / "6-leaderboard.png")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("address", ["weft ui"], indirect=True)
+def test_cit_rec_is_made_in_two_variants_from_the_launchpad(
+    address: str, browser: webdriver.Chrome, storage: Path, tmp_path: Path
+) -> None:
+    location = eventually(lambda: location_of(address), 180, "the code location")
+    eventually(lambda: "storefront" in partitions(address), 180, "the registration of data sets")
+    browser.get(f"{address}/locations/{location}/jobs/cit_rec")
+    # A click with the shift key opens the Launchpad, with all that can be set.
+    path = "//button[not(@disabled)][contains(normalize-space(.), 'Materialize all')]"
+    button = eventually(lambda: browser.find_elements(By.XPATH, path), 180, "the button")[0]
+    ActionChains(browser).key_down(Keys.SHIFT).click(button).key_up(Keys.SHIFT).perform()
+    click(browser, "Confirm", 180)
+    scaffold = eventually(lambda: "variants" in edited(browser) and edited(browser), 120, "the configuration")
+    assert yaml.safe_load(scaffold)["resources"]["cells"]["config"]["variants"] == ["full"]
+    browser.save_screenshot(tmp_path / "1-launchpad.png")
+
+    eventually(lambda: choose_in_launchpad(browser, "storefront"), 120, "the choice of a partition")
+    eventually(lambda: edit(browser, yaml.safe_dump(CIT_REC)), 120, "the edit")
+    browser.save_screenshot(tmp_path / "2-edited.png")
+    browser.find_element(By.XPATH, "//button[not(@disabled)][normalize-space(.)='Materialize']").click()
+    run = eventually(lambda: runs(address), 120, "the launch")[0]
+    assert yaml.safe_load(run["runConfigYaml"]) == CIT_REC
+    eventually(lambda: runs(address)[0]["status"] in {"SUCCESS", "FAILURE"}, 1200, "the end of the run")
+    browser.get(f"{address}/runs/{run['runId']}")
+    eventually(lambda: says(browser, "Success"), 60, "the word of success")
+    browser.save_screenshot(tmp_path / "3-run.png")
+    leaves = ArtifactStore(storage).leaves("cit_rec.scored_pairs")
+    assert sorted(str(leaf.cell.variant) for leaf in leaves) == ["full", "text_only"]
+    assert set(ArtifactStore(storage).read("reports.ablations", Cell("storefront"))["variant"]) == {"text_only"}
+
+
+_EDITOR = "const editor = [...document.querySelectorAll('.CodeMirror')].at(-1).CodeMirror;"  # the page has one as well
+
+
+def edited(browser: webdriver.Chrome) -> str:
+    return browser.execute_script(f"{_EDITOR} return editor.getValue()")
+
+
+def edit(browser: webdriver.Chrome, text: str) -> bool:
+    """Types over what stands in the Launchpad. A choice of a partition writes there too, a moment later: then again."""
+    write = "editor.execCommand('selectAll'); editor.replaceSelection(arguments[0], 'around', '+input')"
+    browser.execute_script(f"{_EDITOR} {write}", text)
+    time.sleep(5)
+    return edited(browser) == text and says(browser, "No errors")
+
+
+def choose_in_launchpad(browser: webdriver.Chrome, partition: str) -> bool:
+    field = browser.find_element(By.XPATH, "//input[@placeholder='Partition']")
+    field.click()
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(partition)
+    time.sleep(2)
+    for option in browser.find_elements(By.XPATH, f"//*[text()='{partition}']")[:1]:
+        option.click()
+    time.sleep(2)
+    return says(browser, f"partition: {partition}")
+
+
+def runs(address: str) -> list[dict]:
+    return ask(address, "{runsOrError{... on Runs{results{runId status runConfigYaml}}}}")["runsOrError"]["results"]
 
 
 def choose(browser: webdriver.Chrome, partition: str) -> bool:
