@@ -113,8 +113,8 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
             "run_id": context.run_id,
             "code_version": context.asset_spec.code_version or "",
             "config": context.step_context.op_config or {},
-            "inputs": self._loaded.get((context.run_id, context.step_key), []),
         }
+        loaded = self._loaded.get((context.run_id, context.step_key), [])
         tables = obj if isinstance(obj, Mapping) else {home: obj}
         if strays := [cell.path for cell in tables if cell.dataset != home.dataset]:
             raise RequestError(f"{asset}: {strays[0]} is no cell of {home.dataset}", "return its own cells alone")
@@ -123,9 +123,9 @@ class ParquetStorage(dg.ConfigurableIOManager, dg.UPathIOManager):
         for cell, value in tables.items():
             table = value if isinstance(value, Table) else Table(_rows(value, asset))
             rows = table.rows.make if isinstance(table.rows, Rebuild) else table.rows
-            leaf = self.store.write(
-                asset, cell, rows, provenance=provenance, attributes=table.attributes, progress=progress
-            )
+            # A stage that makes several cells has loaded what another variant or seed is made from as well.
+            own = {**provenance, "inputs": [read for read in loaded if cell.agrees(Cell.parse(read.cell))]}
+            leaf = self.store.write(asset, cell, rows, provenance=own, attributes=table.attributes, progress=progress)
             context.log.info("%s: %s rows, %s", leaf.path, f"{leaf.rows:,}", metadata.size(leaf.bytes))
             leaves.append(leaf)
         self._written[_key(context)] = leaves, time.perf_counter() - started

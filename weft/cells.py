@@ -69,6 +69,11 @@ class Cell:
         seed = values.pop("seed", None)
         return cls(**values, seed=None if seed is None else int(seed))  # type: ignore[arg-type]
 
+    def agrees(self, other: Cell) -> bool:
+        """Whether no coordinate but the data set contradicts: each is equal, or does not apply to one of the two."""
+        mine, theirs = dict(self.parts()), dict(other.parts())
+        return all(mine[name] == theirs[name] for name in (mine.keys() & theirs.keys()) - {"dataset"})
+
     def of_dataset(self) -> Cell:
         """The leaf that depends on data alone."""
         return Cell(self.dataset)

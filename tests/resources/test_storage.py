@@ -128,6 +128,31 @@ def test_what_a_body_reads_from_the_store_is_named_and_what_another_stage_read_i
     assert storage.store.footer("z.z", SHOP)["inputs"] == "[]"
 
 
+def test_a_leaf_names_what_its_own_cell_is_made_from_and_not_what_its_sibling_was(storage) -> None:
+    cells = [FITTED, FITTED.with_seed(1)]
+
+    def made() -> pl.DataFrame:
+        return users("ann")
+
+    def first(u: pl.DataFrame) -> dg.Output[Leaves]:
+        return dg.Output({cell: vectors(4 + (cell.seed or 0)) for cell in cells})
+
+    def second(u: pl.DataFrame, v: Leaves) -> dg.Output[Leaves]:
+        return dg.Output({cell: frame.collect() for cell, frame in v.items()})
+
+    _run(
+        storage, _asset(USERS, made), _asset(ITEMS, first, u=USERS),
+        _asset("content.text_embeddings", second, u=USERS, v=ITEMS),
+    )  # fmt: skip
+    store = storage.store
+    digests = [store.digest(ITEMS, cell) for cell in cells]
+    for cell, own, other in zip(cells, digests, digests[::-1], strict=True):
+        inputs = store.footer("content.text_embeddings", cell)["inputs"]
+        assert own in inputs
+        assert other not in inputs
+        assert store.digest(USERS, SHOP) in inputs, "what depends on data alone belongs to every cell"
+
+
 def test_inputs_are_those_of_this_run_and_an_output_is_no_input_of_its_sibling(storage) -> None:
     @dg.multi_asset(
         outs={"first": dg.AssetOut(key=["a", "first"]), "second": dg.AssetOut(key=["a", "second"])},
