@@ -170,7 +170,7 @@ def test_the_leaderboard_is_materialised_from_the_browser(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2700)
 @pytest.mark.parametrize("address", ["weft ui"], indirect=True)
 def test_cit_rec_is_made_in_two_variants_from_the_launchpad(
     address: str, browser: webdriver.Chrome, storage: Path, tmp_path: Path
@@ -193,7 +193,7 @@ def test_cit_rec_is_made_in_two_variants_from_the_launchpad(
     browser.find_element(By.XPATH, "//button[not(@disabled)][normalize-space(.)='Materialize']").click()
     run = eventually(lambda: runs(address), 120, "the launch")[0]
     assert yaml.safe_load(run["runConfigYaml"]) == CIT_REC
-    eventually(lambda: runs(address)[0]["status"] in {"SUCCESS", "FAILURE"}, 1200, "the end of the run")
+    eventually(lambda: runs(address)[0]["status"] in {"SUCCESS", "FAILURE"}, 1800, "the end of the run")
     browser.get(f"{address}/runs/{run['runId']}")
     eventually(lambda: says(browser, "Success"), 60, "the word of success")
     browser.save_screenshot(tmp_path / "3-run.png")
