@@ -68,16 +68,17 @@ def test_each_history_is_changed_in_one_of_the_three_ways_drawn_for_each() -> No
     assert all(abs(share - 1 / 3) < 0.1 for share in shares), shares
 
 
-def test_the_contrastive_loss_is_that_of_cosines_worked_out_by_hand() -> None:
+def test_the_contrastive_loss_is_that_of_cosines_in_both_directions_worked_out_by_hand() -> None:
     module = _module(temperature=0.5, contrast=2.0)
-    module.changed = lambda inputs, lengths: (inputs, lengths)  # type: ignore[method-assign]
-    inputs, lengths = INPUTS[:2], LENGTHS[:2]
-    a, b = module.encode(inputs, lengths).detach().double().numpy()
-    apart = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    expected = 2.0 * -np.log(np.exp(1 / 0.5) / (np.exp(1 / 0.5) + np.exp(apart / 0.5)))
-    np.testing.assert_allclose(module.contrast(inputs, lengths).item(), expected, rtol=1e-4)
-    told = module.contrast(INPUTS, LENGTHS).item()
-    np.testing.assert_allclose(told, expected, rtol=1e-4, err_msg="a history of one item takes no part")
+    module.changed = lambda inputs, lengths: (inputs % next(divisors), lengths)  # type: ignore[method-assign]
+    divisors = iter([17, 7])
+    a = module.encode(INPUTS[:2], LENGTHS[:2]).detach().double().numpy()
+    b = module.encode(INPUTS[:2] % 7, LENGTHS[:2]).detach().double().numpy()
+    likeness = a @ b.T / np.linalg.norm(a, axis=1)[:, None] / np.linalg.norm(b, axis=1) / 0.5
+    losses = [np.log(np.exp(row).sum()) - row[own] for way in (likeness, likeness.T) for own, row in enumerate(way)]
+    found = module.contrast(INPUTS, LENGTHS).item()  # the history of one item takes no part
+    np.testing.assert_allclose(found, 2.0 * np.mean(losses), rtol=1e-4)
+    assert abs(np.mean(losses[:2]) - np.mean(losses[2:])) > 0.01, "both directions are alike here"
 
 
 def test_both_losses_are_trained_and_one_history_alone_has_nothing_to_be_told_from() -> None:

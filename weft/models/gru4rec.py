@@ -30,6 +30,7 @@ class GRU4RecNetwork(CausalNetwork[GRU4RecSettings]):
     def states(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """[batch, time, width]: the state after every position."""
         del lengths
+        # Vectors of unit size: as small as they are drawn, the fit stayed at popularity's NDCG@10 for ten epochs.
         read = self.dropout(self.items(inputs) * self.settings.width**0.5)
         return self.out(self.dropout(self.units(read)[0]))
 
