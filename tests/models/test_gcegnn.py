@@ -90,7 +90,7 @@ def reversed_by_hand(p: dict[str, Array], h: Array) -> Array:
 
 def test_the_states_are_those_of_the_equations() -> None:
     torch.manual_seed(0)
-    network = GCEGNN(GCEGNNSettings(width=WIDTH, neighbours=2, window=2)).made_for(c.events(TRAIN, N_ITEMS)).eval()
+    network = GCEGNN(GCEGNNSettings(width=WIDTH, neighbours=3, window=2)).made_for(c.events(TRAIN, N_ITEMS)).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2)
