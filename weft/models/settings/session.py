@@ -13,9 +13,13 @@ from weft.models.settings.search import among, between
 class NARMSettings(HistorySettings):
     """NARM (Li et al. 2017): the fields of every model of histories, no more."""
 
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Peak learning rate of Adam.")
+
 
 class STAMPSettings(HistorySettings):
     """STAMP (Liu et al. 2018): the fields of every model of histories, no more."""
+
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Peak learning rate of Adam.")
 
 
 class SKNNSettings(ModelSettings):
