@@ -17,9 +17,10 @@ from weft.models.settings import LightGCNSettings, SGLSettings, XSimGCLSettings
 from weft.models.sgl import SGLNetwork
 from weft.models.xsimgcl import XSimGCLNetwork
 
-# One user takes item 2 twice; one more user has no event, item 5 was never taken.
-TRAIN = c.events([[1, 2, 2], [2, 3, 4], [4]], n_items=5)
-EDGES = [(1, 1), (1, 2), (2, 2), (2, 3), (2, 4), (3, 4)]
+# One user takes item 2 twice; one more user has no event, item 5 was never taken. By item the edges stand in another
+# order than by user.
+TRAIN = c.events([[3, 2, 2], [2, 1, 4], [4]], n_items=5)
+EDGES = [(1, 2), (1, 3), (2, 1), (2, 2), (2, 4), (3, 4)]
 BATCH = (torch.tensor([1, 2, 2]), torch.tensor([[1, 3], [4, 1], [3, 1]]), torch.tensor([[1.0, 0.0]] * 3))
 
 
@@ -75,7 +76,7 @@ def test_edges_left_out_count_in_no_degree_and_the_rest_as_if_they_had_never_bee
 def test_of_labelled_events_what_was_liked_is_an_edge() -> None:
     labelled = replace(TRAIN, label=np.array([1, 0, 0, 1, 0, 1, 1], np.float32))
     graph, x = InteractionGraph(labelled), torch.randn(11, 3)
-    dense = torch.from_numpy(_adjacency([(1, 1), (2, 2), (2, 4), (3, 4)])).float()
+    dense = torch.from_numpy(_adjacency([(1, 3), (2, 2), (2, 4), (3, 4)])).float()
     torch.testing.assert_close(graph(x, graph.weights()), dense @ x)
 
 
