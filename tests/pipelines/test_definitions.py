@@ -20,6 +20,7 @@ from pipelines.sensors import datasets
 from weft.data import registry
 from weft.models.registry import MODELS
 from weft.models.settings import FitSettings
+from weft.systems.registry import OUTCOMES
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -43,9 +44,13 @@ GROUPS = {
 
 def of_models(group: str) -> set[str]:
     """What the models of a group make: the fitted model, the history of its fit if it has one, its outcomes."""
-    made = {e.name: ["", "_history"] if issubclass(e.settings, FitSettings) else [""] for e in MODELS.values()
-            if e.group == group}  # fmt: skip
-    return {name + part for name, own in made.items() for part in [*own, "_rankings", "_scored_pairs"]}
+    return {
+        e.name + part
+        for e in MODELS.values()
+        if e.group == group
+        for part in ["", *(["_history"] if issubclass(e.settings, FitSettings) else [])]
+        + [f"_{OUTCOMES[kind]}" for kind in e.kinds]
+    }
 
 
 def test_every_asset_stands_in_the_group_of_its_key_with_a_description_and_kinds() -> None:
