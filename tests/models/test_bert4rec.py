@@ -1,6 +1,7 @@
 """BERT4Rec beyond the contract that every model passes (tests/models/test_contracts.py)."""
 
 import numpy as np
+import pytest
 import torch
 
 from tests.models import by_hand
@@ -43,8 +44,9 @@ def test_hiding_the_last_item_alone_is_training_on_exactly_what_is_asked_later()
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])))
 
 
-def test_a_hidden_item_is_predicted_from_both_sides_and_never_from_itself() -> None:
-    module, hidden = _module(), torch.tensor([[False, True, False]])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_hidden_item_is_predicted_from_both_sides_and_never_from_itself(blocks: int) -> None:
+    module, hidden = _module(blocks=blocks), torch.tensor([[False, True, False]])
 
     def state(first: int, middle: int, last: int) -> torch.Tensor:
         return module.through(*module.masked(torch.tensor([[first, middle, last]]), torch.tensor([3]), hidden))[0, 1]

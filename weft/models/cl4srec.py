@@ -31,10 +31,8 @@ def crop(inputs: Tensor, lengths: Tensor, share: float) -> Changed:
 
 def mask(inputs: Tensor, lengths: Tensor, share: float) -> Changed:
     """Each history with 0 for ``share`` of its items."""
-    chance = torch.rand(inputs.shape, device=inputs.device)
-    chance.masked_fill_(
-        torch.arange(inputs.shape[1], device=inputs.device) >= lengths[:, None], 2
-    )  # padding comes last
+    padding = torch.arange(inputs.shape[1], device=inputs.device) >= lengths[:, None]
+    chance = torch.rand(inputs.shape, device=inputs.device) + padding  # padding comes last
     place = chance.argsort(1).argsort(1)
     return inputs * (place >= (share * lengths).long()[:, None]), lengths
 

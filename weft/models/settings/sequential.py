@@ -52,6 +52,9 @@ class BERT4RecSettings(TransformerSettings):
     """BERT4Rec (Sun et al. 2019), with enough epochs."""
 
     feedforward: int = Field(4, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
+    batch: int = Field(
+        32, ge=1, le=65_536, description="Sequences per optimiser step.", json_schema_extra=among(16, 32, 64, 128)
+    )
     mask: float = Field(
         0.2,
         gt=0,
