@@ -77,8 +77,8 @@ class FPMC(HistoryModel[FPMCSettings]):
     def batches(self, train: Events, seed: int) -> loop.Batches:
         """Every step of everybody from one item to the next, the first from none."""
         begins = np.append(True, train.user[1:] != train.user[:-1])
-        previous = np.where(begins, 0, np.roll(train.item, 1))
-        previous, user, item = (torch.from_numpy(part.astype(np.int64)) for part in (previous, train.user, train.item))
+        previous = torch.from_numpy(np.where(begins, 0, np.roll(train.item, 1)).astype(np.int64))
+        user, item = (torch.from_numpy(part.astype(np.int64)) for part in (train.user, train.item))
         steps = [previous[:, None], (previous > 0).long(), user, item]
         return TensorBatches(steps, self.settings.batch, seed)
 
