@@ -97,6 +97,21 @@ def test_a_resumed_fit_counts_its_own_epochs_alone_so_that_the_time_left_is_true
     assert opened == [("training", 2), ("training on from epoch 2", 4)]
 
 
+def test_who_listens_to_a_resumed_fit_hears_of_all_its_epochs(tmp_path: Path) -> None:
+    def heard(work: Path, epochs: int) -> list[float]:
+        values: list[float] = []
+        runtime = Runtime(device="cpu", work=work, measured=values.append)
+        module = Line()
+        validation = loop.Validation("ndcg@10", module.slope.item)
+        settings = FitSettings(epochs=epochs, patience=0, learning_rate=0.05)
+        loop.fit(module, Points(), settings, runtime, validation, loop.open_fabric(runtime))
+        return values
+
+    heard(tmp_path / "broken", 2)
+    assert heard(tmp_path / "broken", 5) == heard(tmp_path / "whole", 5)
+    assert len(heard(tmp_path / "whole", 5)) == 5
+
+
 def test_a_batch_in_parts_is_one_step_along_the_gradient_of_the_whole() -> None:
     class Exact(nn.Module):
         def __init__(self) -> None:

@@ -5,7 +5,7 @@ weighted mean of the item vectors up to it (the paper's representation-consisten
 items lie in one space. There a score is a cosine over a temperature, with dropout on the item vectors of both sides
 (its robust distance). What differs from the paper: all positions of a history are learnt at once, since no weight
 sees what comes later; blocks are pre-norm; places are counted back from the newest event; an empty history is read as
-one learnt vector.
+one vector, which labelled pairs teach; where all histories have an item, it stays as drawn.
 """
 
 from __future__ import annotations

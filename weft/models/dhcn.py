@@ -8,7 +8,8 @@ means of the items' own vectors (eq. 9). It serves training alone: both channels
 -log σ(θ_h · θ_l) - log σ(-θ̃_h · θ_l), where θ̃_h are the states with rows and columns shuffled (eq. 10).
 
 What differs from the paper, and why: all positions of a session are learnt at once, and the channels meet in the state
-after its last click; the contrast is a mean over sessions, so that its weight does not depend on the batch.
+after its last click; the contrast is a mean over sessions, so that its weight does not depend on the batch. An empty
+history is read as the vector of padding, which labelled pairs teach; no other state sees it.
 """
 
 from __future__ import annotations

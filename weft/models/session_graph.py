@@ -90,7 +90,7 @@ class GatedPropagation(nn.Module):
         width = x.shape[2]
         reset, update = torch.sigmoid(found[..., : 2 * width] + held[..., : 2 * width]).split(width, 2)
         candidate = torch.tanh(found[..., 2 * width :] + reset * held[..., 2 * width :])
-        return torch.lerp(x, candidate, update)
+        return x + update * (candidate - x)  # torch.lerp takes no mixture of precisions
 
 
 def relations(inputs: Tensor) -> Tensor:

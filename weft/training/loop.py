@@ -106,6 +106,8 @@ def fit(
     )
     average = average_of(module, settings.average) if settings.average else None
     state = load_checkpoint(runtime.work, module, optimiser, average) or Checkpoint()
+    for value in (row["validation"] for row in state.rows if row["validation"] is not None):
+        runtime.measured(value)  # whoever listens was interrupted as well
     model, optimiser_ = fabric.setup(module, optimiser)
     # The epochs of an interrupted fit are no part of this one's rate and time left.
     label = f"training on from epoch {state.epoch}" if state.epoch else "training"

@@ -100,4 +100,10 @@ class FPMCSettings(HistorySettings):
 
     width: int = Field(64, ge=4, le=2048, multiple_of=2, description="Width of user's and last item's factors, both.")
     length: int = Field(1, ge=1, le=1, description="Last items of a history that are read: the last.")
-    batch: int = Field(1024, ge=1, le=65_536, description="Steps from one item to the next per optimiser step.")
+    batch: int = Field(
+        1024,
+        ge=1,
+        le=65_536,
+        description="Steps from one item to the next per optimiser step.",
+        json_schema_extra=among(256, 512, 1024, 2048),
+    )
