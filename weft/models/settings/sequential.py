@@ -73,7 +73,16 @@ class BERT4RecSettings(TransformerSettings):
 class CORESettings(TransformerSettings):
     """CORE-trm (Hou et al. 2022)."""
 
-    temperature: float = Field(0.07, gt=0, le=10, description="What the cosine of a state and an item is divided by.")
+    # Under the paper's temperature a few steps of binary cross-entropy learn the labels by heart.
+    for_pairs: ClassVar[dict[str, Any]] = {**TransformerSettings.for_pairs, "temperature": 1.0}
+
+    temperature: float = Field(
+        0.07,
+        gt=0,
+        le=10,
+        description="What the cosine of a state and an item is divided by.",
+        json_schema_extra=between(0.03, 2.0, log=True),
+    )
     item_dropout: float = Field(
         0.2,
         ge=0,
