@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from assets import serving
 from pipelines import runs
 from pipelines.definitions import build_defs
 from resources.artifacts import ArtifactStore
+from resources.cells import Cells
+from resources.data_source import DataSource
 from tests.pipelines.running import make
+from weft.cells import Cell
 from weft.data import registry
 from weft.errors import RequestError
 
@@ -19,6 +24,22 @@ def test_it_is_fitted_and_scored_under_pointwise_protocols_and_left_alone_under_
     store = ArtifactStore(tiny_storage)
     for asset in ("behaviour.din", "behaviour.din_scored_pairs"):
         assert [leaf.cell.protocol for leaf in store.leaves(asset, dataset="tiny")] == ["pointwise_time"]
+
+
+def test_it_is_not_served_where_there_is_a_model_that_ranks(
+    tiny_storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert make(tiny_storage, "din", "popularity", protocols=["pointwise_time"], ops=QUICK).success
+    store, wanted = (
+        ArtifactStore(tiny_storage),
+        Cells(data_source=DataSource(base=str(tiny_storage)), protocols=["pointwise_time"]),
+    )
+    better = pl.when(pl.col("system") == "din").then(1.0).otherwise(0.5)
+    figures = store.read("reports.metrics", Cell("tiny")).with_columns(value=better)
+    monkeypatch.setattr(ArtifactStore, "read", lambda *_: figures)
+    monkeypatch.setattr(Cells, "headline", lambda *_: "pointwise_time")
+    assert serving.chosen(store, wanted, "tiny", serving.BEST)[0] == "popularity"
+    assert serving.chosen(store, wanted, "tiny", "din")[0] == "din"
 
 
 def test_there_is_no_table_of_its_rankings() -> None:
