@@ -40,13 +40,6 @@ def test_the_state_after_every_position_is_that_of_the_equations() -> None:
         np.testing.assert_allclose(states[position], _by_hand(module, history[: position + 1]), atol=1e-5)
 
 
-def test_the_state_that_answers_a_query_is_the_one_that_was_learnt() -> None:
-    module = _module()
-    inputs, lengths = torch.tensor([[3, 1, 4, 1], [2, 7, 0, 0], [0, 0, 0, 0]]), torch.tensor([4, 2, 0])
-    learnt = module.states(inputs, lengths)[torch.arange(3), torch.tensor([3, 1, 0])]
-    torch.testing.assert_close(module.encode(inputs, lengths), learnt)
-
-
 def test_of_the_order_the_last_item_alone_counts() -> None:
     module = _module()
     inputs = torch.tensor([[3, 1, 4, 5], [4, 3, 1, 5], [5, 1, 4, 3]])

@@ -18,8 +18,7 @@ from typing import Any, Literal
 from weft.choosing.suggest import Advice, advise
 from weft.data.sequences import Events, Task
 from weft.errors import RequestError, WeftError
-from weft.evaluation import pairs
-from weft.evaluation.ranking import ndcg_at_10
+from weft.evaluation.selecting import selecting
 from weft.models.base import Model
 from weft.models.registry import Entry
 from weft.models.settings import ModelSettings
@@ -134,12 +133,10 @@ def measure_of(validation: Task) -> tuple[str, Callable[[Model], float]]:
     Raises:
         RequestError: If validation cannot tell one model from another.
     """
-    if validation.label is None and len(validation):
-        return "ndcg@10", lambda model: ndcg_at_10(model.score, validation)
-    metric = pairs.selecting_metric(validation) if len(validation) else None
-    if metric is None:
+    found = selecting(validation) if len(validation) else None
+    if found is None:
         raise RequestError("there is nothing to choose by: validation holds no answers", "choose another protocol")
-    return metric, lambda model: pairs.measured(metric, model.score_pairs, validation)
+    return found
 
 
 def _next(study: Study, made: Sequence[Trial]) -> tuple[ModelSettings, Advice] | None:

@@ -14,7 +14,6 @@ would stand above all that were ever drawn against a taken one.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -26,9 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from weft.data.sequences import Events, Queries, Task
-from weft.errors import RequestError
-from weft.evaluation.pairs import measured, selecting_metric
-from weft.evaluation.ranking import ndcg_at_10
+from weft.evaluation.selecting import selecting
 from weft.models.base import Model, Tensors
 from weft.models.settings import CollaborativeSettings
 from weft.training import loop
@@ -118,14 +115,13 @@ class CollaborativeModel(Model[Chosen], ABC):
             RequestError: If the events have labels and the loss cannot use them.
         """
         settings = self.settings
-        if train.label is not None and settings.loss != "binary":
-            raise RequestError(f"loss {settings.loss!r} cannot use labels", "leave loss out, or --set …loss=binary")
-        fabric = loop.open_fabric(runtime)
-        torch.manual_seed(runtime.seed)
+        fabric = loop.begin(settings, train, runtime)
         module = type(self).network(settings, train, self.made_head(settings))
         finish = partial(self.finish, module, train)
+        selects = selecting(validation)
+        picks = None if selects is None else loop.Validation(selects[0], lambda: selects[1](finish()))
         batches = InteractionBatches(train, settings.batch, runtime.seed, settings.negatives)
-        history = loop.fit(module, batches, settings, runtime, self._picks(validation, finish), fabric)
+        history = loop.fit(module, batches, settings, runtime, picks, fabric)
         finish()
         return history
 
@@ -134,21 +130,6 @@ class CollaborativeModel(Model[Chosen], ABC):
         """What scores two vectors."""
         del settings
         return Head()
-
-    def _picks(self, validation: Task | None, finish: Callable[[], object]) -> loop.Validation | None:
-        if validation is None:
-            return None
-        metric = "ndcg@10" if validation.label is None else selecting_metric(validation)
-        if metric is None:
-            return None
-
-        def measure() -> float:
-            finish()
-            if metric == "ndcg@10":
-                return ndcg_at_10(self.score, validation)
-            return measured(metric, self.score_pairs, validation)
-
-        return loop.Validation(metric, measure)
 
     @torch.no_grad()
     def finish(self, module: CollaborativeNetwork[Chosen], train: Events) -> Self:

@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from weft.data.sequences import Events, Queries, Task
-from weft.errors import RequestError
-from weft.evaluation.pairs import measured, selecting_metric
-from weft.evaluation.ranking import ndcg_at_10
+from weft.evaluation.selecting import selecting
 from weft.models.base import Model, Tensors
 from weft.models.settings import HistorySettings, PrefixSettings
 from weft.training import loop
@@ -119,44 +117,29 @@ class HistoryModel(Model[Chosen]):
             RequestError: If the events have labels and the loss cannot use them.
         """
         settings = self.settings
-        if train.label is not None and settings.loss != "binary":
-            raise RequestError(f"loss {settings.loss!r} cannot use labels", "leave loss out, or --set …loss=binary")
-        fabric = loop.open_fabric(runtime)
-        torch.manual_seed(runtime.seed)
+        fabric = loop.begin(settings, train, runtime)
         self.module = self.made_for(train)
+        selects = selecting(validation)
+        picks = None if selects is None else loop.Validation(selects[0], partial(selects[1], self))
         if train.label is None:
-            picks = None
-            if validation is not None:
-                picks = loop.Validation("ndcg@10", partial(ndcg_at_10, self.score, validation))
-            batches = self.batches(train, runtime.seed)
-            return loop.fit(self.objective(), batches, settings, runtime, picks, fabric)
+            return loop.fit(self.module, self.batches(train, runtime.seed), settings, runtime, picks, fabric)
         pairs = PairBatches(
             train, settings.length, settings.batch, runtime.seed, settings.negatives, users=self.knows_users
         )
-        return loop.fit(self.pair_objective(), pairs, settings, runtime, self._by_pairs(validation), fabric)
+        return loop.fit(self.pair_objective(), pairs, settings, runtime, picks, fabric)
 
     def made_for(self, train: Events) -> HistoryNetwork[Chosen]:
         """An untrained network; a model that builds on the training split itself (a graph of items) does so here."""
         return type(self).network(self.settings, train.n_items)
 
     def batches(self, train: Events, seed: int) -> loop.Batches:
-        """What ``objective`` takes."""
+        """What the network's ``forward`` takes."""
         settings = self.settings
         return HistoryBatches(train.item, train.offsets, settings.length, settings.batch, seed)
 
-    def objective(self) -> nn.Module:
-        """The module whose ``forward`` is the loss of a batch; the network itself, where that is all."""
-        return self.module
-
     def pair_objective(self) -> nn.Module:
-        """The same for the batches of labelled pairs."""
+        """The module whose ``forward`` is the loss of a batch of labelled pairs."""
         return PairLoss(self.module)
-
-    def _by_pairs(self, validation: Task | None) -> loop.Validation | None:
-        metric = None if validation is None else selecting_metric(validation)
-        if validation is None or metric is None:
-            return None
-        return loop.Validation(metric, partial(measured, metric, self.score_pairs, validation))
 
     def score(self, queries: Queries) -> Tensor:
         """The network's scores of the whole catalogue."""

@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from weft.errors import WeftError
+from weft.data.sequences import Events
+from weft.errors import RequestError, WeftError
 from weft.models.settings import FitSettings
 from weft.schemas import TrainingHistory
 from weft.training import memory
@@ -69,6 +70,20 @@ def open_fabric(runtime: Runtime) -> Fabric:
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     return Fabric(accelerator="cuda" if gpu else "cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+
+
+def begin(settings: FitSettings, train: Events, runtime: Runtime) -> Fabric:
+    """Before a model is made: checks that its loss suits the events, opens the device, seeds the first weights.
+
+    Raises:
+        RequestError: If the events have labels and the loss cannot use them.
+    """
+    loss = getattr(settings, "loss", None)
+    if train.label is not None and loss != "binary":
+        raise RequestError(f"loss {loss!r} cannot use labels", "leave loss out, or --set …loss=binary")
+    fabric = open_fabric(runtime)
+    torch.manual_seed(runtime.seed)
+    return fabric
 
 
 def fit(
