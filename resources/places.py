@@ -5,6 +5,7 @@ A local file is staged beside its destination and moved over it; an object is se
 that is replaced between two openings makes Polars panic or mix two versions.
 """
 
+import glob
 import hashlib
 import os
 import shutil
@@ -124,7 +125,8 @@ class Folder(Place):
 
     @override
     def find(self, pattern: str) -> list[UPath]:
-        return sorted(path for path in self.base.glob(pattern) if not _hidden(str(path), str(self.base)))
+        # Neither looks into hidden folders nor minds one that vanishes meanwhile, as pathlib's does.
+        return sorted(self.base / name for name in glob.glob(pattern, root_dir=str(self.base), recursive=True))
 
 
 class ObjectStore(Place):
@@ -272,8 +274,8 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _hidden(path: str, below: str = "") -> bool:
-    return any(part.startswith(".") for part in path.removeprefix(below).split("/")[:-1])
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/")[:-1])
 
 
 def _digest(path: UPath) -> str:
