@@ -42,11 +42,13 @@ def test_the_scores_are_those_of_the_equations() -> None:
         np.testing.assert_allclose(scores[row, 1:], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("held", [tagnn._HELD, 1])
+@pytest.mark.parametrize("held", [tagnn._CPU_HELD, 1])
+@pytest.mark.parametrize("kept", [tagnn._KEPT, 0])
 def test_the_loss_is_the_cross_entropy_of_the_scores_of_every_prefix(
-    held: int, monkeypatch: pytest.MonkeyPatch
+    held: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tagnn, "_HELD", held)
+    monkeypatch.setattr(tagnn, "_CPU_HELD", held)
+    monkeypatch.setattr(tagnn, "_KEPT", kept)
     network = _network()
     inputs, _ = padded()
     targets = torch.cat([inputs[:, 1:], torch.zeros(len(inputs), 1, dtype=torch.int64)], 1)
@@ -62,12 +64,14 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(monkeypatch: pytest.Mon
     inputs, _ = padded()
     targets = torch.cat([inputs[:, 1:], torch.zeros(len(inputs), 1, dtype=torch.int64)], 1)
     gradients = []
-    for held in (tagnn._HELD, 1):
-        monkeypatch.setattr(tagnn, "_HELD", held)
+    for held, kept in ((tagnn._CPU_HELD, tagnn._KEPT), (1, tagnn._KEPT), (1, 0)):
+        monkeypatch.setattr(tagnn, "_CPU_HELD", held)
+        monkeypatch.setattr(tagnn, "_KEPT", kept)
         network = _network()
         network(inputs, targets).backward()
         gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
-    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(gradients[1], gradients[0])
+    torch.testing.assert_close(gradients[2], gradients[0])
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients[0].values())
 
 

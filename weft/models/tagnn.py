@@ -11,6 +11,9 @@ and summed over the nodes of each prefix by a matrix product. So as to need no m
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 import torch
 from torch import Tensor, nn
@@ -24,8 +27,10 @@ from weft.models.settings import TAGNNSettings
 from weft.models.srgnn import SRGNNNetwork
 from weft.training.runtime import Runtime
 
-# Logits of nodes against candidates held at a time, 32 MB, and about six arrays of that size with what follows.
-_HELD = 8_000_000
+# Logits of nodes against candidates held at a time, and about a dozen arrays of that size with what follows: on a CPU
+# they should stay in the cache. Beyond _KEPT scores in a batch they are made again in the backward pass.
+_CPU_HELD, _GPU_HELD = 2**20, 2**23
+_KEPT = 2**25
 _TAME = 40.0
 
 
@@ -43,17 +48,22 @@ class TAGNNNetwork(SRGNNNetwork):
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy over the real positions, some sessions at a time."""
         last, later, clicks = self.nodes(inputs)
-        states = self.after_each(last, later, clicks)
-        nodes = torch.cat([later, last], 1)
-        counts = torch.cat([clicks.tril(-1), clicks.diagonal(dim1=1, dim2=2).diag_embed()], 2)
+        given = (last, later, clicks, self.after_each(last, later, clicks), targets)
         items = self.catalogue()[1:].t()
-        step = self._step(nodes)
-        parts = zip(nodes.split(step), counts.split(step), states.split(step), targets.split(step), strict=True)
-        total = torch.stack([checkpoint(self._loss, *part, items, use_reentrant=False) for part in parts]).sum()
-        return total / (targets > 0).sum()
+        parts = zip(*(tensor.split(self._step(inputs)) for tensor in given), strict=True)
+        few = targets.numel() * len(self.items.weight) <= _KEPT
+        loss: Callable[..., Tensor] = self._loss if few else partial(checkpoint, self._loss, use_reentrant=False)
+        return torch.stack([loss(*part, items) for part in parts]).sum() / (targets > 0).sum()
 
-    def _loss(self, nodes: Tensor, counts: Tensor, states: Tensor, targets: Tensor, items: Tensor) -> Tensor:
-        scores = self._scores(nodes, counts, states, items)
+    def _loss(
+        self, last: Tensor, later: Tensor, clicks: Tensor, states: Tensor, targets: Tensor, items: Tensor
+    ) -> Tensor:
+        """The summed cross-entropy of all prefixes: each sees its last click as ``last`` and others as ``later``."""
+        of_last, last_held = self._weights(last, items)
+        of_later, later_held = self._weights(later, items)
+        others, itself = clicks.tril(-1), clicks.diagonal(dim1=1, dim2=2)[..., None]
+        held = torch.addcmul(others @ later_held, itself, last_held) / torch.addcmul(others @ of_later, itself, of_last)
+        scores = states @ items + held
         return F.cross_entropy(scores.flatten(0, 1).float(), targets.flatten() - 1, ignore_index=-1, reduction="sum")
 
     def scores(self, inputs: Tensor, lengths: Tensor) -> Tensor:
@@ -81,12 +91,19 @@ class TAGNNNetwork(SRGNNNetwork):
             states: [sessions, prefixes, width].
             items: [width, candidates], or candidates of their own for each session.
         """
-        weight = (self.pull(nodes) @ items).clamp(-_TAME, _TAME).exp()
-        held = self.aimed(nodes) @ items
-        return states @ items + (counts @ (weight * held)) / (counts @ weight)
+        weight, held = self._weights(nodes, items)
+        return states @ items + (counts @ held) / (counts @ weight)
+
+    def _weights(self, nodes: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """What each node weighs for each candidate, and this times what it holds for it; [sessions, nodes, r]."""
+        # The maps are taken of the candidates: of labelled pairs there is one to a history of many nodes.
+        weight = (nodes @ (self.pull.weight.t() @ items)).clamp(-_TAME, _TAME).exp()
+        return weight, weight * (nodes @ (self.aimed.weight.t() @ items))
 
     def _step(self, nodes: Tensor) -> int:
-        return max(_HELD // (nodes.shape[1] * len(self.items.weight)), 1)
+        """Sessions whose logits are held at a time."""
+        held = _GPU_HELD if nodes.is_cuda else _CPU_HELD
+        return max(held // (nodes.shape[1] * len(self.items.weight)), 1)
 
 
 class TAGNN(HistoryModel[TAGNNSettings]):
