@@ -115,7 +115,8 @@ def test_xsimgcl_leaves_the_free_vectors_out_and_contrasts_the_mean_with_one_lay
     settings = XSimGCLSettings(width=4, layers=2, noise=0.0, contrast=0.3, temperature=0.5, contrasted=1)
     network = _network(XSimGCLNetwork, settings)
     a, x = _adjacency(EDGES), _free(network)
-    early, final = a @ x, (a @ x + a @ a @ x) / 2
+    alone = (a.sum(1) == 0)[:, None]
+    early, final = a @ x, np.where(alone, x, (a @ x + a @ a @ x) / 2)
     np.testing.assert_allclose(torch.cat(network.vectors()).detach().numpy(), final, rtol=1e-5, atol=1e-6)
     users, items = [1, 2], [5 + item for item in (1, 3, 4)]
     contrast = sum(_contrast(final[rows], early[rows], 0.5) for rows in (users, items))
@@ -128,14 +129,23 @@ def test_xsimgcls_noise_has_its_length_keeps_signs_and_is_gone_when_it_answers()
     noisy = network.layers(network.weight)[0]
     clean = network.eval().layers(network.weight)[0]
     torch.testing.assert_close(clean, network.layers(network.weight)[0])
-    reached = clean.abs().sum(1) > 0  # who has no edge stays where they are
     lengths = (noisy - clean).norm(dim=1)
-    torch.testing.assert_close(lengths[reached], torch.full_like(lengths[reached], 0.2))
-    assert not lengths[~reached].any()
-    assert (F.cosine_similarity(noisy, clean)[reached] > 0).all()
-    assert torch.equal(noisy[reached].sign(), clean[reached].sign())
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 0.2))
+    assert (F.cosine_similarity(noisy, clean) > 0).all()
+    assert torch.equal(noisy.sign(), clean.sign())
 
 
 def test_a_layer_that_there_is_not_cannot_be_contrasted() -> None:
     with pytest.raises(ValidationError, match="is no layer of 2"):
         XSimGCLSettings(layers=2, contrasted=3)
+
+
+def test_xsimgcl_can_learn_of_a_user_who_likes_nothing() -> None:
+    liked = np.array([1.0, 1, 1, 1, 1, 1, 0], np.float32)
+    train = replace(c.events([[3, 2, 2], [2, 1, 4], [4]], n_items=5), label=liked)  # the last user's only label: no
+    network = _network(XSimGCLNetwork, XSimGCLSettings(width=4, layers=2, noise=0.0, loss="binary"), train).eval()
+    users, items = network.vectors()
+    torch.testing.assert_close(users[3], network.users.weight[3])
+    loss = F.binary_cross_entropy_with_logits(users[3] @ items[4], torch.tensor(0.0))
+    (gradient,) = torch.autograd.grad(loss, network.users.weight)
+    assert gradient[3].abs().min() > 0

@@ -90,3 +90,10 @@ def test_info_nce_of_two_views_is_worked_out_by_hand() -> None:
     cosines = np.array([[1.0, 0.8], [0.0, 0.6]]) / 0.5
     expected = np.mean([np.log(np.exp(row).sum()) - row[own] for own, row in enumerate(cosines)])
     assert info_nce(one, other, temperature=0.5).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_info_nce_is_no_coarser_in_mixed_precision() -> None:
+    hidden, catalogue, _ = _random(rows=37)
+    plain = info_nce(hidden, catalogue, temperature=0.05)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert info_nce(hidden, catalogue, temperature=0.05).item() == plain.item()

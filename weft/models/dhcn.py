@@ -80,7 +80,15 @@ class DHCNNetwork(CausalNetwork[DHCNSettings]):
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """[batch, width]: the state after the last item; only its attention is computed."""
-        return self.attention.last(self.dropout(F.embedding(inputs, self.catalogue())), lengths.clamp(min=1))
+        return self._at_end(inputs, lengths, self.catalogue())
+
+    def pair_scores(self, inputs: Tensor, lengths: Tensor, history: Tensor, item: Tensor) -> Tensor:
+        """[r]: as of every history network, with items that are smoothed once."""
+        items = self.catalogue()
+        return (self._at_end(inputs, lengths, items)[history] * items[item]).sum(1)
+
+    def _at_end(self, inputs: Tensor, lengths: Tensor, items: Tensor) -> Tensor:
+        return self.attention.last(self.dropout(F.embedding(inputs, items)), lengths.clamp(min=1))
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss over the real positions, and the contrast of the two channels."""

@@ -43,6 +43,8 @@ class InteractionGraph(nn.Module):
     node: Tensor
     first: Tensor
     edge: Tensor
+    alone: Tensor
+    """float32 [nodes, 1]: 1 for a node without an edge."""
 
     def __init__(self, train: Events) -> None:
         super().__init__()
@@ -58,6 +60,7 @@ class InteractionGraph(nn.Module):
             "node": node[order],
             "edge": edge[order],
             "first": np.searchsorted(node[order], np.arange(self.nodes)),
+            "alone": np.isin(np.arange(self.nodes), node, invert=True).astype(np.float32)[:, None],
         }
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(array), persistent=False)

@@ -3,7 +3,8 @@
 In training every layer adds a small random vector in the node's own orthant (sign(e) times a uniform vector of length
 epsilon, as in SimGCL); the mean over layers leaves the free vectors out; and the final vector of a node shall be nearer
 to its own after layer l* than to those of the other nodes of the batch (InfoNCE across layers). One noisy pass serves
-loss and contrast. To answer, nothing is added.
+loss and contrast. To answer, nothing is added. What differs: a node without an edge, as is a user whose labels are all
+dislikes, keeps its free vector in every layer; else it would be zero, whatever its labels say.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ class XSimGCLNetwork(LightGCNNetwork[XSimGCLSettings]):
     def layers(self, weight: Tensor) -> list[Tensor]:
         """[nodes, width] each, one per layer, noisy in training; the free vectors are none of them."""
         found, x = [], torch.cat([self.users.weight, self.items.weight])
+        kept = x * self.graph.alone
         for _ in range(self.settings.layers):
-            x = self.graph(x, weight)
+            x = self.graph(x, weight) + kept
             if self.training:
                 x = x + x.sign() * F.normalize(torch.rand_like(x), dim=1) * self.settings.noise
             found.append(x)

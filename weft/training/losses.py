@@ -146,7 +146,8 @@ def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
         other: float [rows, width].
         temperature: τ.
     """
-    logits = F.normalize(one.float(), dim=1) @ F.normalize(other.float(), dim=1).t() / temperature
+    with torch.autocast(one.device.type, enabled=False):  # divided by τ, what bfloat16 rounds off a cosine is a lot
+        logits = F.normalize(one.float(), dim=1) @ F.normalize(other.float(), dim=1).t() / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from weft.models.settings.base import HistorySettings, ModelSettings, PrefixSettings
 from weft.models.settings.search import among, between
+
+# The graph of n clicks takes n² numbers, and a batch of graphs of 4,096 clicks tens of gigabytes.
+GraphLength = Annotated[int, Field(ge=2, le=512, description="Last items of a history that are read.")]
 
 
 class NARMSettings(HistorySettings):
@@ -61,6 +64,8 @@ class VSKNNSettings(SKNNSettings):
 class SRGNNSettings(HistorySettings):
     """SR-GNN (Wu et al. 2019): the fields of every model of histories, no more."""
 
+    length: GraphLength = 50
+
 
 class TAGNNSettings(SRGNNSettings):
     """TAGNN (Yu et al. 2020): SR-GNN's fields; what is sampled has no states to be scored with."""
@@ -75,6 +80,7 @@ class TAGNNSettings(SRGNNSettings):
 class GCEGNNSettings(PrefixSettings):
     """GCE-GNN (Wang et al. 2020)."""
 
+    length: GraphLength = 50
     prefixes: int = Field(
         4,
         ge=0,
@@ -97,6 +103,7 @@ class GCEGNNSettings(PrefixSettings):
 class DHCNSettings(HistorySettings):
     """S²-DHCN (Xia et al. 2021)."""
 
+    length: GraphLength = 50
     layers: int = Field(1, ge=1, le=8, description="Convolutions over the sessions.", json_schema_extra=among(1, 2, 3))
     contrast: float = Field(
         0.1,
