@@ -55,17 +55,24 @@ class Case:
         return self.name if seed == "0" else f"{self.name}_seed{seed}"
 
 
-def run(case: Case, source: Path, storage: Path, seed: str) -> dict[str, Any]:
-    """Runs the case through the command line and reads its figures back from the artifacts."""
-    weft = [str(Path(sys.executable).parent / "weft")]
+WEFT = [str(Path(sys.executable).parent / "weft")]
+
+
+def run(case: Case, source: Path | None, storage: Path, seed: str) -> float:
+    """Runs the case through the command line; returns the minutes that it took."""
     start = time.perf_counter()
+    files = [] if source is None else ["--source", str(source)]
     subprocess.run(
-        [*weft, "run", "--dataset", case.dataset, "--source", source, "--systems",
-         ",".join([*case.beside, *case.bounds]), "--protocols", case.protocol, "--seeds", seed, "--storage", storage],
+        [*WEFT, "run", "--dataset", case.dataset, *files, "--systems", ",".join([*case.beside, *case.bounds]),
+         "--protocols", case.protocol, "--seeds", seed, "--storage", str(storage)],
         check=True,
     )  # fmt: skip
-    minutes = (time.perf_counter() - start) / 60
-    rows = _figures(case, weft, storage, seed)
+    return round((time.perf_counter() - start) / 60, 1)
+
+
+def told(case: Case, storage: Path, seed: str) -> dict[str, Any]:
+    """The case's figures and fits, as the artifacts of its run have them."""
+    rows = _figures(case, storage, seed)
     found = {
         (row["system"], row["metric"], row["k"]): row for row in rows if (row["split"], row["slice"]) == ("test", "all")
     }
@@ -80,7 +87,6 @@ def run(case: Case, source: Path, storage: Path, seed: str) -> dict[str, Any]:
         "figures": figures,
         "targets": dict(case.targets),
         "holds": all(figure["holds"] for figure in figures.values()),
-        "minutes_of_this_run": round(minutes, 1),
         "fits": {system: _fit(case, system, storage, seed) for system in case.bounds},
         "metrics": rows,
     }
@@ -92,7 +98,7 @@ def _judged(row: Mapping[str, Any], bound: float | None) -> dict[str, Any]:
     return {"value": row["value"], "ci": [row["ci_low"], row["ci_high"]], "bound": bound, "holds": holds}
 
 
-def _figures(case: Case, weft: list[str], storage: Path, seed: str) -> list[dict[str, Any]]:
+def _figures(case: Case, storage: Path, seed: str) -> list[dict[str, Any]]:
     """The headline figures of every system, split and slice."""
     wanted = " or ".join(
         f"metric = '{metric}' and k {'is null' if k is None else f'= {k}'}" for metric, k in case.figures
@@ -103,7 +109,7 @@ def _figures(case: Case, weft: list[str], storage: Path, seed: str) -> list[dict
         order by system, split, slice, metric
     """  # noqa: S608  # made of the case's own words
     answer = subprocess.run(
-        [*weft, "query", question, "--storage", storage, "--format", "json"], check=True, capture_output=True, text=True
+        [*WEFT, "query", question, "--storage", storage, "--format", "json"], check=True, capture_output=True, text=True
     )
     return json.loads(answer.stdout)
 
@@ -128,11 +134,14 @@ def _label(figure: Figure) -> str:
 def main(case: Case) -> None:
     """The command line of a case; exit status 1 if a bound does not hold."""
     parser = argparse.ArgumentParser(description=f"{', '.join(case.bounds)} on {case.dataset} under {case.protocol}")
-    parser.add_argument("--source", type=Path, required=True, help="the public files of the data set")
+    parser.add_argument("--source", type=Path, help="the public files of the data set, where it was not added before")
     parser.add_argument("--storage", type=Path, default=Path(__file__).parent / ".storage")
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--tell", action="store_true", help="only tell what a run has left in the storage")
     options = parser.parse_args()
-    result = run(case, options.source, options.storage.resolve(), options.seed)
+    storage = options.storage.resolve()
+    took = None if options.tell else run(case, options.source, storage, options.seed)
+    result = {**told(case, storage, options.seed), "minutes_of_this_run": took}
     path = save(case.result(options.seed), result)
     print(json.dumps({key: result[key] for key in result if key != "metrics"}, indent=1))
     print(f"kept in {path}")
