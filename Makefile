@@ -50,6 +50,7 @@ lint: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks.sasrec_speed
 	$(BIN)/python -m benchmarks.ingest_speed
+	$(BIN)/python -m benchmarks.session_speed
 
 lock: .venv/.installed
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --generate-hashes \

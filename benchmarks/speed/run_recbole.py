@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,15 @@ class Bounded:
 
     shuffle = False
 
-    def __init__(self, loader: Any, batches: int, clock: Clock) -> None:
-        self._loader, self._batches, self._clock = loader, batches, clock
+    def __init__(self, loader: Any, batches: int, clock: Clock, targets: Callable[[Any], int] = len) -> None:
+        self._loader, self._batches, self._clock, self._targets = loader, batches, clock, targets
 
     def __iter__(self) -> Iterator[Any]:
         for number, batch in enumerate(self._loader):
             if number == self._batches:
                 return
             yield batch
-            self._clock.batch_ended(len(batch))
+            self._clock.batch_ended(self._targets(batch))
 
 
 def write(histories: Histories, folder: Path) -> None:
