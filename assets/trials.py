@@ -15,13 +15,14 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from assets import fitting
+from assets import baselines, fitting
 from assets.baselines import SIZES, SPLITS, material
 from assets.fitting import Material
 from assets.partitions import DATASETS
 from resources.accelerator import GPU_POOL, GPU_TAGS, Accelerator
 from resources.artifacts import ArtifactStore
 from resources.cells import Cells
+from resources.locks import locked
 from resources.storage import Leaves, ParquetStorage
 from weft.cells import Cell
 from weft.data.sequences import Events, Task
@@ -29,7 +30,7 @@ from weft.errors import RequestError, WeftError
 from weft.models.registry import Entry, entry
 from weft.models.settings import ModelSettings, resolve, stated
 from weft.models.settings.search import Space, space_of
-from weft.models.settings.tuned import keep
+from weft.models.settings.tuned import keep, path_of
 from weft.schemas import Trials
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ def trials(
             before = store.read(ASSET, leaf) if store.exists(ASSET, leaf) else Trials.create_empty()
             tables = [before.filter(~pl.col("system").is_in(config.systems))]
             for system in config.systems:
-                choice = _Choice(store, leaf, entry(system), fixed_of(config.settings, system), given, context.log)
-                tables.append(choice.make(before, config, accelerator))
+                fixed = fixed_of(config.settings, system)
+                choice = _Choice(store, leaf, entry(system), fixed, given, accelerator, context.log)
+                tables.append(choice.make(before, config, context.run_id))
                 works.append(choice.work)
             made[leaf] = Trials.cast(pl.concat(tables).sort("system", "trial"))
         yield dg.Output(made, metadata={"trials": sum(len(table) for table in made.values())})
@@ -119,16 +121,18 @@ class _Choice:
         model: Entry,
         fixed: dict[str, Any],
         given: Material,
+        accelerator: Accelerator,
         log: dg.DagsterLogManager,
     ) -> None:
         if missing := fitting.lacks(model, given):
             raise RequestError(f"{model.name} needs {missing}: there is nothing to try for {leaf.path}", "leave it out")
         self._store, self._leaf, self._log = store, leaf, log
-        self._model, self._fixed, self._given = model, fixed, given
+        self._model, self._fixed, self._given, self._accelerator = model, fixed, given, accelerator
         self._space = searched(model, fixed)
         unvaried = self._settings({}).model_dump(mode="json", exclude=set(self._space))
         space = {name: asdict(values) for name, values in self._space.items()}
-        made_from = [space, unvaried, given.attributes, given.n_users, CODE_VERSION]
+        computes = [accelerator.name(), accelerator.precision, baselines.CODE_VERSION, CODE_VERSION]
+        made_from = [space, unvaried, given.attributes, given.n_users, *computes]
         self._digest = fitting.digest(made_from)
         self.work = fitting.work_of(store, f"{ASSET}.{model.name}", leaf, made_from, log.warning)
 
@@ -137,14 +141,14 @@ class _Choice:
         leaf = self._leaf
         return resolve(self._model.settings, self._model.name, leaf.dataset, given, leaf.protocol, self._store.base)
 
-    def make(self, before: pl.DataFrame, config: TrialsConfig, accelerator: Accelerator) -> pl.DataFrame:
+    def make(self, before: pl.DataFrame, config: TrialsConfig, run_id: str) -> pl.DataFrame:
         """Goes on with the study as far as the configuration says, and keeps the best settings."""
         from weft.choosing import trials as choosing  # noqa: PLC0415 - imports torch and optuna
 
         name, leaf = self._model.name, self._leaf
         train, validation = held_apart(self._given)
         study = choosing.Study(self._model, self._settings, self._space, train, validation, int(leaf.seed or 0))
-        runtime = accelerator.runtime(study.seed, self.work / "fit", self._log)
+        runtime = self._accelerator.runtime(study.seed, self.work / "fit", self._log)
         budget = choosing.Budget(config.trials, config.minutes)
         metric, _ = choosing.measure_of(validation)
         found = choosing.run(study, self._known(before), budget, runtime, self._write)
@@ -153,7 +157,10 @@ class _Choice:
             raise WeftError(f"no trial of {name} could be fitted: {found[-1].error}", "narrow the search with --set")
         settings = self._model.settings.model_validate_json(best.settings)
         chosen = stated(settings, name, leaf.dataset, str(leaf.protocol), self._store.base)
-        path = keep(self._store.base, leaf.dataset, str(leaf.protocol), name, chosen)
+        path = path_of(self._store.base, leaf.dataset)
+        # One file for all protocols of a data set: another run may be choosing under another one.
+        with locked(self._store.place.lock(path), str(path), run_id=run_id, timeout=self._store.lock_timeout):
+            keep(self._store.base, leaf.dataset, str(leaf.protocol), name, chosen)
         self._log.info("%s: trial %s of %s is kept in %s", name, best.trial, len(found), path)
         identity = {"system": name, "study": self._digest, "metric": metric}
         rows = [{**identity, **asdict(trial)} for trial in found]

@@ -17,18 +17,27 @@ from pipelines.instance import register_datasets
 from resources.artifacts import ArtifactStore
 from resources.cells import Cells
 from resources.data_source import DataSource
+from resources.locks import locked
 from tests.pipelines.running import make
 from weft.cells import Cell
 from weft.data.sequences import Events, Task
 from weft.evaluation.protocols.leave_one_out import LeaveOneOut
 from weft.models.itemknn import ItemKNN
 from weft.models.settings import ItemKNNSettings, resolve
+from weft.models.settings.tuned import path_of
 
 LEAF = Cell("tiny", "leave_one_out", seed=0)
 SMALL = {"sasrec.epochs": 2, "sasrec.width": 8, "sasrec.length": 10, "sasrec.batch": 64}
 
 
-def tune(storage: Path, *systems: str, protocols: tuple[str, ...] = (), **config: Any) -> dg.ExecuteInProcessResult:
+def tune(
+    storage: Path,
+    *systems: str,
+    protocols: tuple[str, ...] = (),
+    precision: str = "auto",
+    wait: float = 300.0,
+    **config: Any,
+) -> dg.ExecuteInProcessResult:
     """The stage alone, on splits that stand."""
     job = build_defs(base=str(storage), executor=dg.in_process_executor).resolve_job_def("tune")
     with dg.DagsterInstance.ephemeral() as instance:
@@ -40,7 +49,11 @@ def tune(storage: Path, *systems: str, protocols: tuple[str, ...] = (), **config
             asset_selection=[dg.AssetKey(["behaviour", "trials"])],
             run_config={
                 "ops": {"behaviour__trials": {"config": {"systems": list(systems), **config}}},
-                "resources": {"cells": {"config": {"protocols": list(protocols)}}},
+                "resources": {
+                    "cells": {"config": {"protocols": list(protocols)}},
+                    "accelerator": {"config": {"precision": precision}},
+                    "io_manager": {"config": {"lock_timeout": wait}},
+                },
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
@@ -161,6 +174,24 @@ def test_other_data_begin_another_study(shop: Path) -> None:
     before = rows(shop)
     assert tune(shop, "itemknn", trials=2).success
     assert {row["study"] for row in rows(shop)}.isdisjoint(row["study"] for row in before)
+
+
+def test_another_precision_begins_another_study(shop: Path) -> None:
+    studies = []
+    for precision in ("auto", "bf16-mixed"):
+        assert tune(shop, "itemknn", trials=1, precision=precision).success
+        studies.append({row["study"] for row in rows(shop)})
+    assert studies[0].isdisjoint(studies[1])
+
+
+def test_the_file_of_choices_is_written_by_one_run_at_a_time(shop: Path) -> None:
+    store = ArtifactStore(shop)
+    path = path_of(shop, "tiny")
+    with locked(store.place.lock(path), str(path)):
+        result = tune(shop, "itemknn", trials=1, wait=0.1)
+    assert not result.success
+    assert "is being written by" in str(result.failure_data_for_node("behaviour__trials"))
+    assert tune(shop, "itemknn", trials=1).success
 
 
 def test_labelled_pairs_are_chosen_by_uauc_beside_the_choice_for_rankings(shop: Path) -> None:

@@ -48,7 +48,8 @@ class FitSettings(ModelSettings):
 class HistorySettings(FitSettings):
     """A network that turns a history into a state, and what it is trained to: ``weft/models/history.py``."""
 
-    for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary", "length": 50}
+    # An epoch encodes a history for every labelled row, and labels are learnt by heart within a few of them.
+    for_pairs: ClassVar[dict[str, Any]] = {"loss": "binary", "length": 50, "patience": 5}
 
     width: int = Field(
         64, ge=4, le=2048, description="Width of item vectors and layers.", json_schema_extra=among(32, 64, 128)
