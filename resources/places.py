@@ -126,7 +126,8 @@ class Folder(Place):
     @override
     def find(self, pattern: str) -> list[UPath]:
         # Neither looks into hidden folders nor minds one that vanishes meanwhile, as pathlib's does.
-        return sorted(self.base / name for name in glob.glob(pattern, root_dir=str(self.base), recursive=True))
+        found = glob.glob(pattern, root_dir=str(self.base), recursive=True)  # noqa: PTH207 - for that reason
+        return sorted(self.base / name for name in found)
 
 
 class ObjectStore(Place):

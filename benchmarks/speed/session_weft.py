@@ -49,7 +49,8 @@ def main() -> None:
     histories = Histories.load(job.data)
     sessions = int(histories.user[-1])
     kind = entry(job.model)
-    shape = {"width": job.width, "hidden": job.width, "blocks": job.blocks, "heads": job.heads, "feedforward": 1}
+    shape = {"width": job.width, "hidden": job.width, "blocks": job.blocks, "heads": job.heads, "feedforward": 1,
+             "mask": 0.2}  # fmt: skip
     known = {name: value for name, value in shape.items() if name in kind.settings.model_fields}
     settings = kind.settings.model_validate(
         {"epochs": 1, "batch": job.batch, "length": job.length, "dropout": job.dropout, **known}

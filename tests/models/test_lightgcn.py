@@ -16,6 +16,7 @@ from weft.models.lightgcn import LightGCNNetwork
 from weft.models.settings import LightGCNSettings, SGLSettings, XSimGCLSettings
 from weft.models.sgl import SGLNetwork
 from weft.models.xsimgcl import XSimGCLNetwork
+from weft.training.interactions import InteractionBatches
 
 # One user takes item 2 twice; one more user has no event, item 5 was never taken. By item the edges stand in another
 # order than by user.
@@ -149,3 +150,20 @@ def test_xsimgcl_can_learn_of_a_user_who_likes_nothing() -> None:
     loss = F.binary_cross_entropy_with_logits(users[3] @ items[4], torch.tensor(0.0))
     (gradient,) = torch.autograd.grad(loss, network.users.weight)
     assert gradient[3].abs().min() > 0
+
+
+def test_sgls_contrast_does_not_drown_the_loss_of_the_scores_when_a_fit_begins() -> None:
+    """At forty times the gradient, short vectors and ten times the weight, nothing is learnt of MovieLens-100K."""
+    rng = np.random.default_rng(0)
+    chance = 1 / np.arange(1, 301) ** 0.7
+    chance /= chance.sum()
+    train = c.events([(rng.choice(300, 60, replace=False, p=chance) + 1).tolist() for _ in range(200)], n_items=300)
+    batch, _ = next(InteractionBatches(train, 1024, 0, 1).epoch(0))
+    gradients = []
+    for contrast in (0.0, SGLSettings().contrast):
+        network = _network(SGLNetwork, SGLSettings(contrast=contrast), train)
+        torch.manual_seed(1)
+        network(*batch).backward()
+        assert network.users.weight.grad is not None
+        gradients.append(network.users.weight.grad)
+    assert 0 < (gradients[1] - gradients[0]).norm() / gradients[0].norm() < 5

@@ -12,22 +12,17 @@ import torch
 from torch import Tensor
 
 from weft.models.collaborative import CollaborativeModel
-from weft.models.lightgcn import LightGCNNetwork
+from weft.models.contrasted import ContrastedNetwork
 from weft.models.settings import SGLSettings
-from weft.training.losses import info_nce
 
 
-class SGLNetwork(LightGCNNetwork[SGLSettings]):
+class SGLNetwork(ContrastedNetwork[SGLSettings]):
     """The network."""
 
     def forward(self, user: Tensor, item: Tensor, label: Tensor) -> Tensor:
         """LightGCN's loss and the contrast of two views."""
-        views = [self.apart(torch.stack(self.layers(self.some_edges())).mean(0)) for _ in range(2)]
-        who, what = user.unique(), item[:, 0].unique()
-        contrast = sum(
-            info_nce(one[rows], other[rows], self.settings.temperature)
-            for rows, one, other in zip((who, what), *views, strict=True)
-        )
+        one, other = (self.apart(torch.stack(self.layers(self.some_edges())).mean(0)) for _ in range(2))
+        contrast = self.contrast(one, other, user, item, self.settings.temperature)
         return super().forward(user, item, label) + self.settings.contrast * contrast
 
     def some_edges(self) -> Tensor:

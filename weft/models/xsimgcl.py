@@ -14,12 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from weft.models.collaborative import CollaborativeModel
-from weft.models.lightgcn import LightGCNNetwork
+from weft.models.contrasted import ContrastedNetwork
 from weft.models.settings import XSimGCLSettings
-from weft.training.losses import info_nce
 
 
-class XSimGCLNetwork(LightGCNNetwork[XSimGCLSettings]):
+class XSimGCLNetwork(ContrastedNetwork[XSimGCLSettings]):
     """The network."""
 
     def layers(self, weight: Tensor) -> list[Tensor]:
@@ -36,12 +35,9 @@ class XSimGCLNetwork(LightGCNNetwork[XSimGCLSettings]):
     def forward(self, user: Tensor, item: Tensor, label: Tensor) -> Tensor:
         """LightGCN's loss on the noisy vectors, and their contrast with one of the layers."""
         layers = self.layers(self.weight)
-        users, items = self.apart(torch.stack(layers).mean(0))
-        early_users, early_items = self.apart(layers[self.settings.contrasted - 1])
-        who, what = user.unique(), item[:, 0].unique()
-        contrast = info_nce(users[who], early_users[who], self.settings.temperature)
-        contrast = contrast + info_nce(items[what], early_items[what], self.settings.temperature)
-        return self.loss(users, items, user, item, label) + self.settings.contrast * contrast
+        final, early = self.apart(torch.stack(layers).mean(0)), self.apart(layers[self.settings.contrasted - 1])
+        contrast = self.contrast(final, early, user, item, self.settings.temperature)
+        return self.loss(*final, user, item, label) + self.settings.contrast * contrast
 
 
 class XSimGCL(CollaborativeModel[XSimGCLSettings]):

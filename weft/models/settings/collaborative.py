@@ -77,17 +77,19 @@ class SGLSettings(LightGCNSettings):
 
     edge_dropout: float = Field(0.1, ge=0, lt=1, description="Share of the edges that each of two views lacks.")
     contrast: float = Field(
-        0.1, ge=0, le=10, description="Weight of the contrastive loss.", json_schema_extra=between(0.01, 1.0, log=True)
+        0.01, ge=0, le=10, description="Weight of the contrastive loss.", json_schema_extra=between(1e-3, 1.0, log=True)
     )
     temperature: float = Field(0.2, gt=0, le=10, description="What the cosine of two views is divided by.")
 
 
 class XSimGCLSettings(LightGCNSettings):
-    """XSimGCL (Yu et al. 2023)."""
+    """XSimGCL (Yu et al. 2023). On labels a contrast of the weight that serves rankings drowns the loss."""
+
+    for_pairs: ClassVar[dict[str, Any]] = {**LightGCNSettings.for_pairs, "contrast": 0.01}
 
     noise: float = Field(0.2, ge=0, le=10, description="Length of the noise that is added to a vector in each layer.")
     contrast: float = Field(
-        0.1, ge=0, le=10, description="Weight of the contrastive loss.", json_schema_extra=between(0.01, 1.0, log=True)
+        0.1, ge=0, le=10, description="Weight of the contrastive loss.", json_schema_extra=between(1e-3, 1.0, log=True)
     )
     temperature: float = Field(0.2, gt=0, le=10, description="What the cosine of two layers is divided by.")
     contrasted: int = Field(1, ge=1, le=8, description="The layer that is contrasted with the final vectors.")

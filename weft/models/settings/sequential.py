@@ -49,14 +49,22 @@ class GRU4RecSettings(HistorySettings):
 
 
 class BERT4RecSettings(TransformerSettings):
-    """BERT4Rec (Sun et al. 2019), with enough epochs."""
+    """BERT4Rec (Sun et al. 2019), with enough epochs: each learns from a share of the items only."""
 
+    for_pairs: ClassVar[dict[str, Any]] = {
+        **TransformerSettings.for_pairs, "learning_rate": 1e-3, "epochs": 100, "evaluate_every": 1
+    }  # fmt: skip
+
+    epochs: int = Field(200, ge=1, le=10_000, description="Most epochs.")
+    patience: int = Field(6, ge=0, description="Evaluations without improvement before stopping; 0 never stops early.")
+    evaluate_every: int = Field(5, ge=1, description="Epochs between two evaluations on the validation split.")
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Peak learning rate of Adam.")
     feedforward: int = Field(4, ge=1, le=8, description="Inner width of the feed-forward layer, in widths.")
     batch: int = Field(
         32, ge=1, le=65_536, description="Sequences per optimiser step.", json_schema_extra=among(16, 32, 64, 128)
     )
     mask: float = Field(
-        0.2,
+        0.3,
         gt=0,
         lt=1,
         description="Share of a history's items that are hidden and predicted.",
