@@ -28,7 +28,9 @@ NAME = "cit_rec_storefront"
 SEEDS = [201, 202, 203]
 PROTOCOL = "pointwise_time"
 STORAGE = Path(__file__).parent / ".storage" / NAME
-BESIDE = ("sasrec", "bert4rec", "cl4srec", "sgl", "xsimgcl", "popularity", "ceiling", "oracle")
+PEERS = ("sasrec", "bert4rec", "cl4srec", "sgl", "xsimgcl")
+"""Models without a language model that the paper compares with."""
+BESIDE = (*PEERS, "popularity", "ceiling", "oracle")
 ONCE = "zero_shot"
 """The variant that writes before it answers: made for the first seed alone."""
 
@@ -41,7 +43,7 @@ ASKED = (
     (FULL, name_of("cit_rec", "plain_network"), "new items"),
     (FULL, name_of("cit_rec", "without_text_title"), "all"),
     (FULL, name_of("cit_rec", "text_only"), "all"),
-    (FULL, "sasrec", "all"),
+    *((FULL, peer, "all") for peer in PEERS),
     (SHUFFLED, FULL, "all"),
 )
 """Which differences of AUC are told."""
