@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -64,7 +64,10 @@ class VSKNNSettings(SKNNSettings):
 class SRGNNSettings(HistorySettings):
     """SR-GNN (Wu et al. 2019): the fields of every model of histories, no more."""
 
+    for_pairs: ClassVar[dict[str, Any]] = {**HistorySettings.for_pairs, "learning_rate": 1e-3}
+
     length: GraphLength = 50
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Peak learning rate of Adam.")
 
 
 class TAGNNSettings(SRGNNSettings):
