@@ -1,4 +1,4 @@
-"""The measurements that take hours: SASRec on public data over several seeds, CIT-Rec, and the large storefront.
+"""The measurements that take hours: models on public data over several seeds, the field, CIT-Rec, the large storefront.
 
     WEFT_TEST_DATA=folder-with-the-public-data python -m benchmarks.verify
 
@@ -14,7 +14,16 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import cit_rec_ml100k, cit_rec_storefront, quality_beauty, quality_collm, quality_ml1m
+from benchmarks import (
+    cit_rec_ml100k,
+    cit_rec_storefront,
+    field,
+    quality_beauty,
+    quality_collm,
+    quality_collm_field,
+    quality_ml1m,
+    quality_sessions,
+)
 from benchmarks.machine import RESULTS, save
 from benchmarks.quality import Case
 
@@ -78,7 +87,10 @@ def main() -> None:
     held = [
         over_seeds(quality_ml1m.CASE, data / "ml-1m.zip"),
         over_seeds(quality_collm.CASE, data / "ml-1m.zip"),
+        over_seeds(quality_collm_field.CASE, data / "ml-1m.zip"),
+        over_seeds(quality_sessions.CASE, data / "ml-1m.zip"),
         over_seeds(quality_beauty.CASE, data / "amazon-beauty"),
+        alone(field.NAME),
         alone(cit_rec_storefront.NAME),
         alone(cit_rec_ml100k.NAME),
         large_storefront(),
