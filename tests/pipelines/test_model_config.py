@@ -37,7 +37,7 @@ def test_what_was_tuned_for_a_protocol_stands_over_the_data_sets_and_rankings_sa
     assert (ranked.loss, ranked.length) == ("cross_entropy", 200)
     tuned = settings_of(SASREC, "ml-1m", none, "pointwise_collm_months")
     assert (tuned.loss, tuned.length, tuned.epochs) == ("binary", 50, 30)
-    assert settings_of(SASREC, "ml-1m", none, "pointwise_time") == SASREC.settings(loss="binary", length=50)
+    assert settings_of(SASREC, "ml-1m", none, "pointwise_time") == SASREC.settings(loss="binary", length=50, patience=5)
     given = settings_of(SASREC, "ml-1m", config_class(SASREC)(length=7), "pointwise_collm_months")
     assert given == tuned.model_copy(update={"length": 7})
 
