@@ -1,7 +1,6 @@
 """The whole field on MovieLens-100K in one run: every model under both kinds of protocol, figures, intervals and cost.
 
     python -m benchmarks.field --source ml-100k.zip     # half an hour on 2 cores; bound: 40 minutes
-    python -m benchmarks.field --tell --storage DIR     # the figures of a run that stands
     python -m benchmarks.field --render                 # puts the kept result into the page
 
 Settings are the defaults and those shipped for the data set; validation picks the epoch.
@@ -60,9 +59,7 @@ def told(storage: Path) -> list[dict[str, Any]]:
 
 def text(result: dict[str, Any]) -> str:
     """The result for the page: a table for each kind of protocol."""
-    minutes = result["minutes"]
-    took = "" if minutes is None else f", {minutes} minutes of at most {BOUND:g}"
-    parts = [f"{DATASET}, seed 0{took}, {machine(result)}."]
+    parts = [f"{DATASET}, seed 0, {result['minutes']} minutes of at most {BOUND:g}, {machine(result)}."]
     for protocol in PROTOCOLS:
         rows = [row for row in result["rows"] if row["protocol"] == protocol]
         ranked = rows[0]["auc"] is None
@@ -85,18 +82,16 @@ def main() -> None:
     found = Path(folder) / "ml-100k.zip" if folder else None
     parser.add_argument("--source", type=Path, default=found, help="default: ml-100k.zip where WEFT_TEST_DATA says")
     parser.add_argument("--storage", type=Path, default=Path(__file__).parent / ".storage" / NAME)
-    parser.add_argument("--tell", action="store_true", help="only tell what a run has left in the storage")
-    parser.add_argument("--minutes", type=float, help="with --tell: what that run took")
     parser.add_argument("--render", action="store_true", help="measure nothing, put the kept result into the page")
     options = parser.parse_args()
     if options.render:
         render(NAME, text(json.loads((RESULTS / f"{NAME}.json").read_text())))
         return
-    if options.source is None and not options.tell:
+    if options.source is None:
         parser.error("name the zip of MovieLens-100K with --source")
     storage = options.storage.resolve()
-    minutes = options.minutes if options.tell else run(options.source, storage)
-    path = save(NAME, {"minutes": minutes, "holds": (minutes or 0) <= BOUND, "rows": told(storage)})
+    minutes = run(options.source, storage)
+    path = save(NAME, {"minutes": minutes, "holds": minutes <= BOUND, "rows": told(storage)})
     result = json.loads(path.read_text())
     print(text(result), f"\n\nkept in {path}")
     sys.exit(0 if result["holds"] else 1)

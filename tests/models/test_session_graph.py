@@ -3,8 +3,11 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
+from pydantic import ValidationError
 
+from weft.models.registry import MODELS
 from weft.models.session_graph import GrowingGraph, relations
 
 # items of clicks; a repeats, an edge repeats, an item follows itself
@@ -81,3 +84,10 @@ def test_items_of_a_session_stand_before_after_or_both() -> None:
         [0, 3, 0, 0, 1],
     ]
     assert found[1].tolist() == [[1, 0, 2, 0, 0], [1, 0, 2, 0, 0], [3, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("name", ["srgnn", "tagnn", "gcegnn", "dhcn"])
+def test_a_length_whose_graphs_no_memory_holds_is_refused(name: str) -> None:
+    assert MODELS[name].settings(length=512)
+    with pytest.raises(ValidationError, match="less than or equal to 512"):
+        MODELS[name].settings(length=513)
