@@ -37,6 +37,20 @@ def test_a_position_is_counted_back_from_the_newest_event() -> None:
     assert not torch.allclose(module.encode(torch.tensor([[3, 5]]), torch.tensor([2])), before)
 
 
+def test_a_position_is_counted_from_the_oldest_event_that_is_read_where_asked_for() -> None:
+    module, history = _module(places="from_start").eval(), (torch.tensor([[3, 5, 0]]), torch.tensor([2]))
+    before = module.encode(*history)
+    with torch.no_grad():
+        module.positions.weight[2:].normal_()
+    torch.testing.assert_close(module.encode(*history), before)
+    for place in (0, 1):
+        with torch.no_grad():
+            module.positions.weight[place].normal_()
+        after = module.encode(*history)
+        assert not torch.allclose(after, before)
+        before = after
+
+
 def test_the_training_loss_is_the_cross_entropy_of_the_states_that_answer_queries() -> None:
     module = _module()
     loss = module(torch.tensor([[3, 0], [8, 0]]), torch.tensor([[5, 0], [7, 0]]))

@@ -4,8 +4,8 @@ A causal transformer reads the history, but only decides how much each item coun
 weighted mean of the item vectors up to it (the paper's representation-consistent encoder, CORE-trm), so that states and
 items lie in one space. There a score is a cosine over a temperature, with dropout on the item vectors of both sides
 (its robust distance). What differs from the paper: all positions of a history are learnt at once, since no weight
-sees what comes later; blocks are pre-norm; places are counted back from the newest event; an empty history is read as
-one vector, which labelled pairs teach; where all histories have an item, it stays as drawn.
+sees what comes later; blocks are pre-norm; places are counted back from the newest event, unless told else; an empty
+history is read as one vector, which labelled pairs teach; where all histories have an item, it stays as drawn.
 """
 
 from __future__ import annotations

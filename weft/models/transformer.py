@@ -51,9 +51,10 @@ class TransformerNetwork(HistoryNetwork[Chosen]):
             vectors: float [batch, time, width], right-padded.
             lengths: int64 [batch], real positions of each row.
         """
-        places = len(self.positions.weight)
-        place = places - lengths[:, None] + torch.arange(vectors.shape[1], device=vectors.device)
-        position = self.positions(place.clamp(max=places - 1))
+        places, place = len(self.positions.weight), torch.arange(vectors.shape[1], device=vectors.device)[None]
+        if self.settings.places == "from_end":
+            place = (places - lengths[:, None] + place).clamp(max=places - 1)
+        position = self.positions(place)
         return self.dropout(torch.add(position, vectors, alpha=self.settings.width**0.5))
 
     def before_last(self, x: Tensor, visible: Tensor | None = None) -> Tensor:

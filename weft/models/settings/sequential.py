@@ -20,6 +20,9 @@ class TransformerSettings(HistorySettings):
         "plain", description="Pre-norm blocks, or those of LiGR: gated branches with SwiGLU (eSASRec)."
     )
     length: int = Field(200, ge=2, le=4096, description="Last items of a history that are read.")
+    places: Literal["from_end", "from_start"] = Field(
+        "from_end", description="Whether the place of an item says how many come after it or how many came before."
+    )
 
     @model_validator(mode="after")
     def _heads(self) -> Self:
