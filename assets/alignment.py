@@ -89,7 +89,7 @@ def aligned_items(
                 "settings": settings.model_dump_json(),
                 "config_digest": fitting.digest(settings.model_dump(mode="json")),
                 "device": device,
-                "seconds_fit": fitting.seconds_fit(started, aligned.history),
+                "seconds_fit": f"{time.monotonic() - started:.2f}",
                 "parameters": str(sum(array.size for array in aligned.heads.values())),
             }
             told |= _shown(cell, aligned.history, aligned.quality)

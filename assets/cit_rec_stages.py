@@ -61,7 +61,7 @@ def fit(of: Given, settings: ModelSettings, model: "LocalModel | None", runtime:
         of,
         settings,
         device,
-        seconds_fit=fitting.seconds_fit(started, history),
+        seconds_fit=f"{time.monotonic() - started:.2f}",
         parameters=str(sum(array.size for array in learnt)),
         language_model="" if model is None else model.identity.model,
     )

@@ -132,7 +132,7 @@ def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runt
             "settings": settings.model_dump_json(),
             "config_digest": digest(settings.model_dump(mode="json")),
             "device": device,
-            "seconds_fit": seconds_fit(started, history),
+            "seconds_fit": f"{time.monotonic() - started:.2f}",
             "peak_mb": f"{_peak_mb():.0f}",
             "parameters": str(sum(array.size for array in tensors.values())),
         },
@@ -140,11 +140,6 @@ def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runt
     if runtime.work is not None:
         _finish(runtime.work, fitted)
     return fitted
-
-
-def seconds_fit(started: float, history: pl.DataFrame) -> str:
-    """Seconds since ``started`` (``time.monotonic``); of all epochs, where an interrupted fit had made some before."""
-    return f"{max(time.monotonic() - started, float(history['seconds'].sum())):.2f}"
 
 
 def _peak_mb() -> float:

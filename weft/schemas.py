@@ -173,7 +173,6 @@ class TrainingHistory(dy.Schema):
     validation = dy.Float64(nullable=True)  # of the metric that picks the epoch; null where not evaluated
     metric = dy.String(nullable=True)  # its name: ndcg@10, uauc, auc; null without validation
     learning_rate = dy.Float64()
-    seconds = dy.Float64(min=0)  # evaluation included
     best = dy.Bool()
 
 

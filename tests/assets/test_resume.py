@@ -1,7 +1,6 @@
 """Unfinished fits: what may go on, what starts over, and that two runs of one cell do not meet."""
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,14 +99,6 @@ def test_a_second_run_of_one_cell_does_not_touch_the_first_ones_work(store: Arti
     assert "run first" in refused[0]
     second()
     assert len(refused) == 1
-
-
-def test_an_interrupted_fit_cost_the_seconds_of_all_its_epochs() -> None:
-    epoch = {"epoch": 1, "loss": 0.5, "validation": None, "metric": None, "learning_rate": 0.1, "best": False}
-    history = TrainingHistory.cast(pl.DataFrame([{**epoch, "seconds": 40.0}, {**epoch, "epoch": 2, "seconds": 30.0}]))
-    assert fitting.seconds_fit(time.monotonic() - 35, history) == "70.00"  # it went on after the first epoch
-    assert float(fitting.seconds_fit(time.monotonic() - 75, history)) == pytest.approx(75, abs=1)
-    assert fitting.seconds_fit(time.monotonic(), TrainingHistory.create_empty()) == "0.00"
 
 
 def test_a_fit_that_was_cut_off_while_it_was_kept_is_no_finished_fit(

@@ -258,7 +258,4 @@ def test_a_fit_killed_after_an_epoch_goes_on_and_ends_with_the_weights_of_an_unb
     unbroken = Line()
     history = _fit(unbroken, measure=unbroken.slope.item)
     assert torch.equal(load_file(tmp_path / "end")["slope"], unbroken.slope)
-    resumed = pl.read_parquet(tmp_path / "end.parquet")
-    assert resumed.drop("seconds").equals(history.drop("seconds"))
-    slow = resumed["seconds"] > 0.03  # what the epochs before the kill took is remembered
-    assert slow[:epochs_before].all()
+    assert pl.read_parquet(tmp_path / "end.parquet").equals(history)

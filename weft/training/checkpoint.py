@@ -31,9 +31,7 @@ class Checkpoint:
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch
     rows: list[dict[str, Any]] = field(default_factory=list)  # the history so far
 
-    def record(
-        self, module: nn.Module, loss: float, rate: float, value: float | None, metric: str | None, seconds: float
-    ) -> None:
+    def record(self, module: nn.Module, loss: float, rate: float, value: float | None, metric: str | None) -> None:
         """Adds an epoch and its value of the validation metric; keeps the weights if it is the best so far."""
         if value is not None:
             if self.best_metric is None or value > self.best_metric:
@@ -42,7 +40,7 @@ class Checkpoint:
             else:
                 self.stale += 1
         row = {"epoch": self.epoch, "loss": loss, "validation": value, "metric": metric, "learning_rate": rate}
-        self.rows.append({**row, "seconds": seconds})
+        self.rows.append(row)
 
     def history(self, schema: type[dy.Schema]) -> pl.DataFrame:
         """The history as a table; ``best`` marks the epoch whose weights were kept."""

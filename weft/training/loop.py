@@ -7,7 +7,6 @@ ends with the same weights as an unbroken one (bit for bit on the CPU).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -129,7 +128,6 @@ def fit(
     label = f"training on from epoch {state.epoch}" if state.epoch else "training"
     with runtime.progress.step(label, settings.epochs - state.epoch, "epochs") as step:
         while state.epoch < settings.epochs and not _finished(state, settings, validation):
-            started = time.perf_counter()
             loss, rate = _train_epoch(
                 model, optimiser_, average, batches, state.epoch, settings, runtime, fabric, step.advance
             )
@@ -140,8 +138,7 @@ def fit(
                     module.eval()
                     value = validation.measure()
                     shown = f", validation {validation.metric.upper()} {value:.4f}"
-                metric, seconds = validation.metric if validation else None, time.perf_counter() - started
-                state.record(module, loss, rate, value, metric, seconds)
+                state.record(module, loss, rate, value, validation.metric if validation else None)
             save_checkpoint(runtime.work, state, module, optimiser, average)
             step.advance(0, f"loss {loss:.4f}{shown}")
             if value is not None:
