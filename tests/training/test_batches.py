@@ -25,22 +25,6 @@ def test_only_the_last_events_of_a_long_history_are_used() -> None:
     assert _batches(length=2).positions == 4
 
 
-def test_windows_reach_back_from_the_end_of_a_history_and_none_is_learnt_twice() -> None:
-    def rows(offsets: list[int], length: int, windows: int) -> list[tuple[list[int], list[int]]]:
-        batches = HistoryBatches(ITEMS, np.array(offsets), length, 2, seed=0, windows=windows)
-        found = [
-            (inputs[row][targets[row] > 0].tolist(), targets[row][targets[row] > 0].tolist())
-            for (inputs, targets), _ in batches.epoch(0)
-            for row in range(len(inputs))
-        ]
-        assert batches.positions == sum(len(targets) for _, targets in found)
-        return sorted(found)
-
-    assert rows([0, 4, 5, 9], length=2, windows=2) == [([1], [2]), ([2, 3], [3, 4]), ([6], [7]), ([7, 8], [8, 9])]
-    assert rows([0, 0, 9], length=3, windows=2) == [([3, 4, 5], [4, 5, 6]), ([6, 7, 8], [7, 8, 9])]
-    assert rows([0, 0, 9], length=3, windows=0) == [([1, 2], [2, 3]), ([3, 4, 5], [4, 5, 6]), ([6, 7, 8], [7, 8, 9])]
-
-
 def test_a_shorter_history_is_padded_on_the_right() -> None:
     batches = HistoryBatches(ITEMS, np.array([0, 2, 6]), length=10, batch=2, seed=0)
     (((inputs, targets), _),) = batches.epoch(0)

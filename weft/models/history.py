@@ -135,7 +135,7 @@ class HistoryModel(Model[Chosen]):
     def batches(self, train: Events, seed: int) -> loop.Batches:
         """What the network's ``forward`` takes."""
         settings = self.settings
-        return HistoryBatches(train.item, train.offsets, settings.length, settings.batch, seed, settings.windows)
+        return HistoryBatches(train.item, train.offsets, settings.length, settings.batch, seed)
 
     def pair_objective(self) -> nn.Module:
         """The module whose ``forward`` is the loss of a batch of labelled pairs."""

@@ -33,16 +33,14 @@ def of_similar_length(
 
 
 class HistoryBatches:
-    """Shuffled batches of (inputs, targets), padded with 0 on the right to the longest window of the batch.
+    """Shuffled batches of (inputs, targets), padded with 0 on the right to the longest history of the batch.
 
     Args:
         items: int32 [events], histories one after the other.
         offsets: int64 [n + 1], where each history starts.
-        length: Most inputs of a window, each with the next event as target.
-        batch: Windows per batch.
+        length: Last ``length`` + 1 events of a history are used: ``length`` inputs, each with the next as target.
+        batch: Histories per batch.
         seed: With the epoch, decides the order; nothing else is remembered.
-        windows: Most windows of a history, one before the other from its end; 0 takes all, so that every event but
-            the first is once a target.
     """
 
     def __init__(
@@ -52,16 +50,12 @@ class HistoryBatches:
         length: int,
         batch: int,
         seed: int,
-        windows: int = 1,
     ) -> None:
-        targets = np.maximum(np.diff(offsets) - 1, 0)  # the first event has nothing to predict it from
-        count = -(-targets // length)
-        count = np.minimum(count, windows) if windows else count
-        history = np.repeat(np.arange(len(count)), count)
-        behind = length * (np.arange(len(history)) - np.repeat(np.cumsum(count) - count, count))
+        kept = np.minimum(np.diff(offsets), length + 1)
+        usable = kept >= 2  # one event has nothing to predict it from
         self._items = items
-        self._end = offsets[1:][history] - behind
-        self._kept = np.minimum(targets[history] - behind, length) + 1
+        self._end = offsets[1:][usable]
+        self._kept = kept[usable]
         self._batch = batch
         self._seed = seed
 

@@ -55,13 +55,6 @@ class HistorySettings(FitSettings):
         64, ge=4, le=2048, description="Width of item vectors and layers.", json_schema_extra=among(32, 64, 128)
     )
     length: int = Field(50, ge=2, le=4096, description="Last items of a history that are read.")
-    windows: int = Field(
-        1,
-        ge=0,
-        le=10_000,
-        description="Windows of that length that an epoch learns of a history, one before the other from its end; 0 "
-        "takes all of it. Models that learn from prefixes or single steps always do.",
-    )
     dropout: float = Field(
         0.2, ge=0, lt=1, description="Dropout on inputs and block outputs.", json_schema_extra=between(0.0, 0.6)
     )
