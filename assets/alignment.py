@@ -78,10 +78,11 @@ def aligned_items(
     leaves: dict[str, dict[Cell, Table]] = {name: {} for name in OUTS}
     with fitting.alone(store, ASSET, wanted, context.run_id):
         for cell in wanted:
-            started, device = time.monotonic(), accelerator.name()
+            device = accelerator.name()
             made_from = [settings.model_dump(mode="json"), given.digests, device, accelerator.precision, CODE_VERSION]
             works.append(fitting.work_of(store, ASSET, cell, made_from, context.log.warning))
             runtime = accelerator.runtime(int(cell.seed or 0), works[-1], context.log)
+            started = fitting.begun(runtime)
             aligned = align(given.image, given.text, given.has_image, given.has_text, settings, runtime)
             attributes = {
                 "system": "aligned_items",

@@ -51,7 +51,7 @@ class Tuned(fitting.Fitted):
 
 def fit(of: Given, settings: ModelSettings, model: "LocalModel | None", runtime: Runtime, device: str) -> Tuned:
     """Tunes ``model``; without one, fits the plain network."""
-    started = time.monotonic()
+    started = fitting.begun(runtime)
     if model is None:
         tensors, history, folder = *_fit_plain(of, settings, runtime), None
     else:

@@ -112,7 +112,7 @@ def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runt
     """
     if runtime.work is not None and (found := _finished(runtime.work)):
         return found
-    started = time.monotonic()
+    started = begun(runtime)
     model, events = entry.build(settings), material.events
     if events.label is not None and not events.label.any():
         name = material.protocol.name
@@ -140,6 +140,13 @@ def fit(entry: Entry, settings: ModelSettings, material: Material, runtime: Runt
     if runtime.work is not None:
         _finish(runtime.work, fitted)
     return fitted
+
+
+def begun(runtime: Runtime) -> float:
+    """When a fit that begins or goes on now would have begun without its interruptions; by ``time.monotonic``."""
+    from weft.training.checkpoint import seconds_before  # noqa: PLC0415 - imports torch
+
+    return time.monotonic() - seconds_before(runtime.work)
 
 
 def _peak_mb() -> float:

@@ -1,24 +1,30 @@
 """Unfinished fits: what may go on, what starts over, and that two runs of one cell do not meet."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from assets import fitting
 from resources.artifacts import ArtifactStore
+from tests.pipelines.running import make
 from weft.cells import Cell
 from weft.errors import LockedError
 from weft.evaluation.protocols import protocol
 from weft.models.registry import entry
 from weft.models.settings import ItemKNNSettings, ModelSettings
 from weft.schemas import TrainingHistory
-from weft.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from weft.training import loop
+from weft.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, seconds_before
 
 ASSET = "baselines.itemknn"
 CELL = Cell("shop", "leave_one_out", "offline", "full", 0)
@@ -80,6 +86,53 @@ def test_a_checkpoint_of_another_network_leaves_the_new_one_as_it_was_drawn(tmp_
     drawn = {name: tensor.clone() for name, tensor in new.state_dict().items()}
     assert load_checkpoint(tmp_path, new, torch.optim.AdamW(new.parameters())) is None
     assert all(torch.equal(tensor, drawn[name]) for name, tensor in new.state_dict().items())
+
+
+def test_seconds_of_a_fit_are_those_of_all_its_runs(tiny_storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fitted() -> bool:
+        quick = {"behaviour__gru4rec": {"config": {"epochs": 3, "width": 8, "hidden": 8}}}
+        return make(tiny_storage, "gru4rec", protocols=["leave_one_out"], ops=quick).success
+
+    trained = loop._train_epoch
+
+    def killed_in(epoch: int) -> None:
+        def train(*given: Any) -> tuple[float, float]:
+            if given[4] == epoch:
+                raise KeyboardInterrupt
+            return trained(*given)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(loop, "_train_epoch", train)
+            assert not fitted()
+
+    killed_in(1)
+    (work,) = (tiny_storage / ".work").rglob("fit.safetensors")
+    assert 0 < seconds_before(work.parent) < 60
+    age(work, hours=1)
+    killed_in(2)
+    assert 3600 < seconds_before(work.parent) < 3660
+    assert fitted()
+    cell = Cell("tiny", "leave_one_out", "offline", "full", 0)
+    assert 3600 < float(ArtifactStore(tiny_storage).footer("behaviour.gru4rec", cell)["seconds_fit"]) < 3660
+
+
+def test_a_checkpoint_that_is_cut_off_has_cost_nothing(tmp_path: Path) -> None:
+    network = nn.Linear(2, 2)
+    save_checkpoint(tmp_path, Checkpoint(epoch=1, seconds=5.0), network, torch.optim.AdamW(network.parameters()))
+    assert seconds_before(tmp_path) == 5.0
+    file = tmp_path / "fit.safetensors"
+    file.write_bytes(file.read_bytes()[:40])
+    assert seconds_before(tmp_path) == 0.0
+    assert seconds_before(None) == 0.0
+
+
+def age(file: Path, hours: float) -> None:
+    """Makes a checkpoint tell that so much more time went into it."""
+    with safe_open(file, framework="pt") as opened:
+        standing = json.loads(opened.metadata()["standing"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    standing["seconds"] += hours * 3600
+    save_file(tensors, file, metadata={"standing": json.dumps(standing)})
 
 
 def test_a_second_run_of_one_cell_does_not_touch_the_first_ones_work(store: ArtifactStore) -> None:

@@ -27,6 +27,7 @@ class Checkpoint:
 
     epoch: int = 0
     stale: int = 0  # evaluations since the best one
+    seconds: float = 0.0  # that the epochs took, in all runs together
     best_metric: float | None = None
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch
     rows: list[dict[str, Any]] = field(default_factory=list)  # the history so far
@@ -70,7 +71,7 @@ def save_checkpoint(
         tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
-    standing = {"epoch": state.epoch, "stale": state.stale, "best_metric": state.best_metric, "rows": state.rows}
+    standing = {name: getattr(state, name) for name in ("epoch", "stale", "seconds", "best_metric", "rows")}
     work.mkdir(parents=True, exist_ok=True)
     staged = work / f".{_FILE}.{os.getpid()}.tmp"
     # Cloned: safetensors refuses tensors that share memory, and a tied weight does.
@@ -111,6 +112,17 @@ def load_checkpoint(
             packed.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": packed})
     return Checkpoint(best=_below("best.", tensors), **standing)
+
+
+def seconds_before(work: Path | None) -> float:
+    """What earlier runs of an interrupted fit have spent on it; 0 where there is nothing to go on from."""
+    if work is None or not (work / _FILE).is_file():
+        return 0.0
+    try:
+        with safe_open(work / _FILE, framework="pt") as file:
+            return float(json.loads(file.metadata()["standing"])["seconds"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return 0.0  # cannot be read: the fit starts over
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ ends with the same weights as an unbroken one (bit for bit on the CPU).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -124,6 +125,7 @@ def fit(
     for value in (row["validation"] for row in state.rows if row["validation"] is not None):
         runtime.measured(value)  # whoever listens was interrupted as well
     model, optimiser_ = fabric.setup(module, optimiser)
+    started = time.monotonic() - state.seconds
     # The epochs of an interrupted fit are no part of this one's rate and time left.
     label = f"training on from epoch {state.epoch}" if state.epoch else "training"
     with runtime.progress.step(label, settings.epochs - state.epoch, "epochs") as step:
@@ -139,6 +141,7 @@ def fit(
                     value = validation.measure()
                     shown = f", validation {validation.metric.upper()} {value:.4f}"
                 state.record(module, loss, rate, value, validation.metric if validation else None)
+            state.seconds = time.monotonic() - started
             save_checkpoint(runtime.work, state, module, optimiser, average)
             step.advance(0, f"loss {loss:.4f}{shown}")
             if value is not None:
