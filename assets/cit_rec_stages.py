@@ -164,7 +164,7 @@ class Scorer:
             tensors = weights.from_table(self._projections(cell))
             tokens = SoftTokens.load(of.vectors.tables, model.width, tensors).to(model.model.device)
         started = time.monotonic()
-        scores = cit_rec.score(model, held, of.vectors, tokens)
+        scores = cit_rec.score(model, held, of.vectors, tokens, self.progress)
         return scores, time.monotonic() - started
 
     def _projections(self, cell: Cell) -> pl.DataFrame:

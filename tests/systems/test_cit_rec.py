@@ -13,6 +13,7 @@ from weft.errors import RequestError, WeftError
 from weft.evaluation.metrics import auc
 from weft.language.local import LocalModel
 from weft.language.tokens import SLOT
+from weft.progress import LogProgress
 from weft.schemas import CitRecPrompts
 from weft.systems import cit_rec
 from weft.systems.cit_rec import Vectors
@@ -122,6 +123,16 @@ def test_the_score_is_the_log_odds_of_yes_against_no_over_their_wordings(folder:
 
     odds = (likely("Yes") + likely(" Yes")) / (likely("No") + likely(" No"))
     np.testing.assert_allclose(score, [np.log(odds)], rtol=1e-4)
+
+
+def test_whoever_watches_sees_every_prompt_scored_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(cit_rec, "_AT_ONCE", 30)
+    prompts = asked("A quiet film. Yes or No?", [])[:70]
+    watched = cit_rec.score(opened(folder), prompts, None, None, LogProgress(lines.append, interval=0))
+    assert lines[-1].startswith("scoring prompts: 70 of 70 prompts")
+    assert len(lines) > 3
+    np.testing.assert_array_equal(watched, cit_rec.score(opened(folder), prompts, None, None))
 
 
 def test_training_rows_teach_validation_rows_pick_the_epoch_and_test_rows_have_no_part(

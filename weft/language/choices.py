@@ -9,7 +9,7 @@ together. CIT-Rec (eq. 7) and SCoRe (eq. 14) read Yes and No this way.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -60,6 +60,7 @@ def log_probabilities(
     vectors: Sequence[NDArray[np.float32] | None] | None = None,
     batch_tokens: int = 16_384,
     share: bool = True,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> NDArray[np.float64]:
     """Log-probability of each choice as the beginning of the answer to each prompt.
 
@@ -70,6 +71,7 @@ def log_probabilities(
         vectors: For each prompt float32 [slots, d], input embeddings of its slots in order (soft tokens).
         batch_tokens: Most tokens, padding included, whose keys and values are held at once.
         share: Whether common prefixes are computed once.
+        advance: Hears how many prompts are done, batch by batch.
 
     Returns:
         float64 [n, k]. The probabilities of a row add up to less than 1: other answers are possible.
@@ -86,6 +88,7 @@ def log_probabilities(
     for batch in batches(groups, [len(prompt) + longest for prompt in embed.prompts], batch_tokens):
         rows = [row for part in batch for row in part.rows]
         scores[rows] = _score(model, embed, batch, flat).double().cpu().numpy()
+        advance(len(rows))
     cuts = np.cumsum([0, *map(len, kept)])
     return np.stack([np.logaddexp.reduce(scores[:, a:b], axis=1) for a, b in pairwise(cuts)], axis=1)
 

@@ -13,7 +13,7 @@ Variants leave a part out (``registry.py``); the two that tune nothing are ``pla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from weft.errors import WeftError
 from weft.evaluation.metrics import auc
 from weft.language import choices
 from weft.language.local import LocalModel
+from weft.progress import NoProgress, Progress
 from weft.systems.cit_rec_prompts import USER
 from weft.training.loop import Validation
 from weft.training.runtime import Runtime
@@ -143,7 +144,11 @@ def fit(
 
 
 def score(
-    model: LocalModel, prompts: pl.DataFrame, vectors: Vectors | None, tokens: SoftTokens | None
+    model: LocalModel,
+    prompts: pl.DataFrame,
+    vectors: Vectors | None,
+    tokens: SoftTokens | None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float64]:
     """Log-odds of Yes against No of every prompt, float64 [n].
 
@@ -152,11 +157,13 @@ def score(
         prompts: Schema ``CitRecPrompts``.
         vectors: Of users and items.
         tokens: The fitted maps, over the tables of ``vectors``.
+        progress: Who watches.
 
     Raises:
         RequestError: If a prompt is longer than the model reads.
     """
-    parts = [part.scores(model, tokens) for part in _in_parts(model, prompts, vectors)]
+    with (progress or NoProgress()).step("scoring prompts", len(prompts), "prompts") as step:
+        parts = [part.scores(model, tokens, step.advance) for part in _in_parts(model, prompts, vectors)]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
@@ -175,8 +182,12 @@ class _Judged:
         need_room(model, max(map(len, ids), default=0) + longest)
         return cls(ids, _slots(prompts, vectors), wordings)
 
-    def scores(self, model: LocalModel, tokens: SoftTokens | None) -> NDArray[np.float64]:
-        said = choices.log_probabilities(model.model, self.ids, self.wordings, vectors=self._vectors(tokens))
+    def scores(
+        self, model: LocalModel, tokens: SoftTokens | None, advance: Callable[[int], object] = lambda _: None
+    ) -> NDArray[np.float64]:
+        said = choices.log_probabilities(
+            model.model, self.ids, self.wordings, vectors=self._vectors(tokens), advance=advance
+        )
         return said[:, 0] - said[:, 1]
 
     def _vectors(self, tokens: SoftTokens | None) -> list[NDArray[np.float32] | None] | None:
