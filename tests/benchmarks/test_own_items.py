@@ -34,15 +34,16 @@ def test_places_that_own_items_hold_above_the_target_are_given_back() -> None:
 
 
 def test_a_target_behind_twenty_counts_as_found_once_own_items_before_it_are_gone() -> None:
-    asked = Queries(np.array([1]), np.zeros(1, np.int32), None, np.array([1], np.int32), np.array([0, 1]))
+    # Nineteen are better and two equal: mid-rank 21. Own are the first of the list and its last, which is behind.
+    asked = Queries(np.array([1]), np.zeros(1, np.int32), None, np.array([1, 30], np.int32), np.array([0, 2]))
     rankings = pl.DataFrame(
         {
             "query": [1],
             "score": [0.0],
-            "better": [20],
-            "equal": [0],
-            "items": [list(range(1, 22))],
-            "scores": [[float(20 - k) for k in range(21)]],
+            "better": [19],
+            "equal": [2],
+            "items": [[*range(1, 23), 30]],
+            "scores": [[*(float(k) for k in range(19, 0, -1)), 0.0, 0.0, 0.0, -1.0]],
         }
     )
     found = measure(rankings, asked)
