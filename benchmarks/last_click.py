@@ -68,8 +68,9 @@ def main() -> None:
         settings = resolve(GRU4RecSettings, "gru4rec", "ml-1m", {"epochs": 40}, RULES)
         model = kind(settings)
         history = model.fit(events, task, Runtime(device="cpu", threads=1, progress=LogProgress(print)))
-        nobody = np.zeros(made.n_items + 1, bool), np.zeros(len(task.queries), bool)
-        table = rank(model.score, task, system=name, seen_in_training=nobody[0], tied_time=nobody[1])
+        # Marks for slices that are not told here.
+        seen_in_training, tied_time = np.zeros(made.n_items + 1, bool), np.zeros(len(task.queries), bool)
+        table = rank(model.score, task, system=name, seen_in_training=seen_in_training, tied_time=tied_time)
         figures = measure(table, task.queries)
         found[name] = {"p": figures["p"], "mrr": figures["mrr"], "epochs": len(history)}
     print(json.dumps(found, indent=1))

@@ -2,8 +2,8 @@
 
 python -m benchmarks.own_items --storage storage --dataset ml-1m --protocol paper_sessions_user_order
 
-Protocols of sessions leave the clicks of the session among the candidates, as their papers do. Where nobody clicks
-twice, each of them above the target is a place lost. Read from the rankings that a run has left, nothing is fitted.
+Protocols of sessions leave the clicks of the session among the candidates. Where nobody clicks twice, each of them
+above the target is a place lost. Read from the rankings that a run has left, nothing is fitted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -19,9 +20,11 @@ from benchmarks.machine import save
 from resources.artifacts import ArtifactStore
 from weft.cells import Cell
 from weft.data.sequences import Queries
+from weft.evaluation.metrics import hr, mid_ranks, mrr
 from weft.evaluation.protocols import protocol
 
 K = 20
+SPLITS: tuple[Literal["validation"], Literal["test"]] = ("validation", "test")
 
 
 def measure(rankings: pl.DataFrame, asked: Queries) -> dict[str, float]:
@@ -45,19 +48,20 @@ def measure(rankings: pl.DataFrame, asked: Queries) -> dict[str, float]:
             above=(pl.col("is_own") & (pl.col("scores") > pl.col("target_score"))).sum(),
         )
     )
-    rank = 1 + pl.col("better") + pl.col("equal") / 2
-    told = rankings.join(listed, on="query", how="left").select("own", rank=rank, without=rank - pl.col("above"))
-
-    def at(rank: pl.Expr, suffix: str) -> list[pl.Expr]:
-        within = rank <= K
-        return [within.mean().alias(f"p{suffix}"), (within / rank).mean().alias(f"mrr{suffix}")]
-
-    figures = [*at(pl.col("rank"), ""), *at(pl.col("without"), "_without")]
-    return told.select(pl.col("own").mean(), *figures).row(0, named=True)
+    found = rankings.select("query").join(listed, on="query", how="left", maintain_order="left")
+    rank = mid_ranks(rankings)
+    without = rank - found["above"].to_numpy()
+    return {
+        "own": float(found["own"].to_numpy().mean()),
+        "p": float(hr(rank, K).mean()),
+        "mrr": float(mrr(rank, K).mean()),
+        "p_without": float(hr(without, K).mean()),
+        "mrr_without": float(mrr(without, K).mean()),
+    }
 
 
 def main() -> None:
-    """Every session model of the storage, on its validation and test splits."""
+    """Every system of the storage that was ranked under the protocol, on validation and test."""
     parser = argparse.ArgumentParser(description="What the items of the own session take from a session model")
     parser.add_argument("--storage", type=Path, default=Path("storage"))
     parser.add_argument("--dataset", default="ml-1m")
@@ -67,15 +71,14 @@ def main() -> None:
     cell = Cell(options.dataset, options.protocol, variant="full", profile="offline", seed=0)
     splits = store.read("interactions.splits", cell.of_protocol())
     n_items = len(store.read("interactions.items", cell.of_dataset()))
+    asked = {split: protocol(options.protocol).task(splits, split, n_items).queries for split in SPLITS}
     found = {}
-    for folder in sorted((options.storage / "behaviour").glob("*_rankings")):
-        rankings = store.read(f"behaviour.{folder.name}", cell)
-        found[folder.name.removesuffix("_rankings")] = {
-            split: measure(
-                rankings.filter(split=split), protocol(options.protocol).task(splits, split, n_items).queries
-            )
-            for split in ("validation", "test")
-        }
+    for leaf in sorted(store.leaves("*.*rankings", dataset=options.dataset), key=lambda leaf: leaf.asset):
+        if leaf.cell == cell:
+            rankings = store.read(leaf.asset, cell)
+            found[rankings["system"][0]] = {
+                split: measure(rankings.filter(split=split), queries) for split, queries in asked.items()
+            }
     print(json.dumps(found, indent=1))
     print(f"kept in {save('own_items', {'dataset': options.dataset, 'protocol': options.protocol, 'found': found})}")
 
