@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import torch
 from torch import Tensor
 
 from benchmarks.last_click import RULES, LastClicks
@@ -40,7 +41,7 @@ from weft.training.runtime import Runtime
 SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 # The contrast's weight is 0.01 in the code, over the sum of a batch of 100: 1 over its mean.
 PUBLISHED = DHCNSettings(
-    width=100, layers=3, dropout=0, contrast=1.0, batch=100, learning_rate=1e-3, length=400, epochs=8, patience=0
+    width=100, layers=3, dropout=0, contrast=1.0, batch=100, learning_rate=1e-3, length=400, epochs=6, patience=0
 )
 
 
@@ -52,7 +53,9 @@ class LastClickNetwork(DHCNNetwork):
         items = self.catalogue()
         states = self._at_end(inputs, (inputs > 0).sum(1), items)
         loss = next_item(self.settings, states, items[1:], targets.sum(1) - 1)
-        return loss + self.settings.contrast * contrast(states, self.line_states(inputs))
+        with torch.no_grad():  # the code copies these vectors out of the graph; by the paper both channels would learn
+            lines = self.line_states(inputs)
+        return loss + self.settings.contrast * contrast(states, lines)
 
 
 class LastClickDHCN(DHCN):

@@ -25,7 +25,7 @@ def test_the_last_click_of_every_session_is_left_out_of_the_graph() -> None:
     assert made.graph.items.tolist() == [1, 2, 2]
 
 
-def test_the_loss_is_that_of_the_last_target_and_the_contrast_of_the_last_state(
+def test_the_loss_is_that_of_the_last_target_and_the_contrast_of_the_last_state_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch, "randperm", lambda n, device=None: torch.arange(n - 1, -1, -1, device=device))
@@ -36,8 +36,13 @@ def test_the_loss_is_that_of_the_last_target_and_the_contrast_of_the_last_state(
     ours = LastClickNetwork(SMALL, TRAIN.n_items, graph)
     plain = DHCNNetwork(SMALL.model_copy(update={"contrast": 0.0}), TRAIN.n_items, graph)
     plain.load_state_dict(ours.state_dict())
-    expected = plain(inputs, last) + SMALL.contrast * contrast(ours.encode(inputs, lengths), ours.line_states(inputs))
-    torch.testing.assert_close(ours(inputs, last), expected)
+    lines = ours.line_states(inputs).detach()
+    expected = plain(inputs, last) + SMALL.contrast * contrast(plain.encode(inputs, lengths), lines)
+    found = ours(inputs, last)
+    torch.testing.assert_close(found, expected)
+    expected.backward()
+    found.backward()
+    torch.testing.assert_close(ours.items.weight.grad, plain.items.weight.grad)
 
 
 def test_every_epoch_is_told_on_the_test_and_on_validation_where_that_is_held_out() -> None:
