@@ -151,7 +151,8 @@ def test_a_state_changes_with_a_past_row_and_never_with_its_target_or_a_later_ro
         for later in user.rows(named=True)[place:]:  # the target first
             touched = _changed(splits, later["row"], item=later["item"] % ITEMS + 1, label=not later["label"])
             after = _states(rule, touched, model)
-            np.testing.assert_array_equal(after[row], states[row])
+            # To the last bits, which may depend on a row's place in a product.
+            np.testing.assert_allclose(after[row], states[row], atol=1e-6)
         liked = user.head(place).filter("label", split=own["split"])
         if liked.height and user.head(place).tail(4).filter(row=liked["row"][-1]).height:
             past = liked.row(-1, named=True)

@@ -53,8 +53,9 @@ def test_only_the_maps_and_the_scale_are_kept_and_they_bring_the_tokens_back():
     assert not back.training
     swapped = tables()
     swapped["item"][[0, 8]] = swapped["item"][[8, 0]]
-    np.testing.assert_array_equal(
-        SoftTokens.load(swapped, 16, kept).vectors(SLOTS)[[0, 1, 2]], tokens.vectors(SLOTS)[[2, 1, 0]]
+    # A row's last bits may depend on its place in a product.
+    np.testing.assert_allclose(
+        SoftTokens.load(swapped, 16, kept).vectors(SLOTS)[[0, 1, 2]], tokens.vectors(SLOTS)[[2, 1, 0]], atol=1e-6
     )
 
 
