@@ -22,7 +22,7 @@ def test_only_the_last_events_of_a_long_history_are_used() -> None:
     (((inputs, targets), _),) = _batches(length=2).epoch(0)
     rows = sorted(zip(inputs.tolist(), targets.tolist(), strict=True))
     assert rows == [([2, 3], [3, 4]), ([7, 8], [8, 9])]
-    assert _batches(length=2).positions == 4
+    assert _batches(length=2).targets == 4
 
 
 def test_a_shorter_history_is_padded_on_the_right() -> None:
@@ -42,7 +42,7 @@ def test_an_epoch_covers_every_target_once_and_repeats_for_its_number_alone() ->
     seen = np.concatenate([targets[targets > 0] for (_, targets), _ in batches.epoch(4)])
     firsts = items[offsets[:-1][lengths > 0]]
     assert sorted(seen) == sorted(set(items.tolist()) - set(firsts.tolist()))
-    assert len(seen) == batches.positions
+    assert len(seen) == batches.targets
     again = np.concatenate([targets[targets > 0] for (_, targets), _ in batches.epoch(4)])
     other = np.concatenate([targets[targets > 0] for (_, targets), _ in batches.epoch(5)])
     assert (seen == again).all()

@@ -1,4 +1,8 @@
-"""Mini-batches of histories of similar length, so that padding is hardly computed."""
+"""Mini-batches of histories of similar length, so that padding is hardly computed.
+
+A batch of long histories has many times the targets of one of short histories. Whoever takes the mean of each weighs
+them by that (``per_batch`` of the fit loop), or the targets of short histories would count many times as much.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,7 @@ class HistoryBatches:
         return math.ceil(len(self._kept) / self._batch)
 
     @property
-    def positions(self) -> int:
+    def targets(self) -> int:
         """Targets per epoch."""
         return int((self._kept - 1).sum())
 

@@ -94,6 +94,8 @@ def fit(
     runtime: Runtime,
     validation: Validation | None,
     fabric: Fabric,
+    *,
+    per_batch: float | None = None,
 ) -> pl.DataFrame:
     """Fits ``module`` in place and leaves the best epoch's weights in it.
 
@@ -104,6 +106,8 @@ def fit(
         runtime: Seed, resume folder, progress.
         validation: Picks the epoch; None keeps the last one and never stops early.
         fabric: From ``open_fabric``.
+        per_batch: Targets of the average batch. A batch then weighs as much as it has targets, so that every target
+            of the data counts alike; None: batches weigh alike, which is the same where they have equally many.
 
     Returns:
         The history, schema ``TrainingHistory``.
@@ -131,7 +135,7 @@ def fit(
     with runtime.progress.step(label, settings.epochs - state.epoch, "epochs") as step:
         while state.epoch < settings.epochs and not _finished(state, settings, validation):
             loss, rate = _train_epoch(
-                model, optimiser_, average, batches, state.epoch, settings, runtime, fabric, step.advance
+                model, optimiser_, average, batches, state.epoch, settings, runtime, fabric, per_batch, step.advance
             )
             state.epoch += 1
             value, shown = None, ""
@@ -168,6 +172,7 @@ def _train_epoch(
     settings: FitSettings,
     runtime: Runtime,
     fabric: Fabric,
+    per_batch: float | None,
     advance: Callable[[float], None],
 ) -> tuple[float, float]:
     """One pass over the data. Returns the mean loss per target and the last learning rate."""
@@ -183,7 +188,7 @@ def _train_epoch(
         count = sum(part_count for _, part_count in parts)
         for part, part_count in parts:
             loss = model(*(tensor.to(fabric.device, non_blocking=True) for tensor in part))
-            fabric.backward(loss * (part_count / count))
+            fabric.backward(loss * (part_count / (per_batch or count)))
             total += loss.detach().double() * part_count
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
