@@ -36,6 +36,11 @@ RULES = "paper_sessions_user_order"
 class LastClicks(HistoryBatches):
     """Batches of whole histories of which only the last target is left."""
 
+    @property
+    def targets(self) -> int:
+        """One of each history that has any."""
+        return len(self._kept)
+
     def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, Tensor], int]]:
         """The same histories in the same order."""
         for (inputs, targets), _ in super().epoch(number):

@@ -36,6 +36,7 @@ from weft.models.hypergraph import Hypergraph
 from weft.models.settings import DHCNSettings, resolve
 from weft.progress import LogProgress
 from weft.training import loop
+from weft.training.batches import HistoryBatches
 from weft.training.losses import next_item
 from weft.training.runtime import Runtime
 
@@ -106,7 +107,9 @@ def fitted(model: DHCN, made: Split, learnt: tuple[str, ...]) -> list[dict[str, 
     fabric = loop.begin(model.settings, train, runtime)
     model.module = model.made_for(train)
     picks = loop.Validation("ndcg@10", tell)
-    loop.fit(model.module, model.batches(train, runtime.seed), model.settings, runtime, picks, fabric)
+    batches = model.batches(train, runtime.seed)
+    alike = batches.per_batch if isinstance(batches, HistoryBatches) else None
+    loop.fit(model.module, batches, model.settings, runtime, picks, fabric, per_batch=alike)
     return epochs
 
 

@@ -25,6 +25,12 @@ def test_only_the_last_events_of_a_long_history_are_used() -> None:
     assert _batches(length=2).targets == 4
 
 
+def test_the_average_batch_is_told_even_where_no_history_has_a_target() -> None:
+    assert _batches(batch=1).per_batch == 3  # three targets of each of two histories
+    assert _batches(batch=2).per_batch == 6
+    assert HistoryBatches(ITEMS[:2], np.array([0, 1, 2]), length=3, batch=2, seed=0).per_batch == 0
+
+
 def test_a_shorter_history_is_padded_on_the_right() -> None:
     batches = HistoryBatches(ITEMS, np.array([0, 2, 6]), length=10, batch=2, seed=0)
     (((inputs, targets), _),) = batches.epoch(0)

@@ -34,6 +34,15 @@ class Line(nn.Module):
         return ((x @ self.slope - y) ** 2).mean() + noise * self.slope.sum()
 
 
+class Exact(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(1, 1))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return ((x @ self.slope - y) ** 2).mean()
+
+
 class Points:
     def __len__(self) -> int:
         return 4
@@ -44,11 +53,14 @@ class Points:
             yield (x, 2 * x), 2
 
 
-def _fit(module: nn.Module, measure=None, work: Path | None = None, points=None, **settings) -> pl.DataFrame:
+def _fit(
+    module: nn.Module, measure=None, work: Path | None = None, points=None, per_batch=None, **settings
+) -> pl.DataFrame:
     settings = FitSettings(**{"epochs": 6, "patience": 0, "learning_rate": 0.05, **settings})
     runtime = Runtime(device="cpu", work=work)
     validation = loop.Validation("ndcg@10", measure) if measure else None
-    return loop.fit(module, points or Points(), settings, runtime, validation, loop.open_fabric(runtime))
+    fabric = loop.open_fabric(runtime)
+    return loop.fit(module, points or Points(), settings, runtime, validation, fabric, per_batch=per_batch)
 
 
 def test_the_loss_falls_and_without_validation_the_last_epoch_is_kept() -> None:
@@ -113,14 +125,6 @@ def test_who_listens_to_a_resumed_fit_hears_of_all_its_epochs(tmp_path: Path) ->
 
 
 def test_a_batch_in_parts_is_one_step_along_the_gradient_of_the_whole() -> None:
-    class Exact(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.slope = nn.Parameter(torch.zeros(1, 1))
-
-        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return ((x @ self.slope - y) ** 2).mean()
-
     class Parted:
         def __len__(self) -> int:
             return 1
@@ -136,6 +140,25 @@ def test_a_batch_in_parts_is_one_step_along_the_gradient_of_the_whole() -> None:
     assert history["loss"][0] == pytest.approx(4 * 7.85)
     # One step of Adam: 0.05 up, whatever the gradient; then along the gradient from there, not from zero.
     assert gradients[2:] == pytest.approx([-2 * 1.95 * 1 / 5, -2 * 1.95 * 7.85])
+
+
+@pytest.mark.parametrize(("per_batch", "expected"), [(None, [-4.0, -4 * 9.5625]), (2.5, [-4 * 0.4, -4 * 9.5625 * 1.6])])
+def test_a_batch_weighs_as_its_targets_do_where_they_shall_count_alike(
+    per_batch: float | None, expected: list[float]
+) -> None:
+    class Uneven:
+        def __len__(self) -> int:
+            return 2
+
+        def epoch(self, number: int):
+            for x in torch.tensor([[1.0], [2.0], [5.0], [0.5], [3.0]]).split([1, 4]):  # means of squares 1 and 9.5625
+                yield (x, 2 * x), len(x)
+
+    module, gradients = Exact(), []
+    module.slope.register_post_accumulate_grad_hook(lambda slope: gradients.append(slope.grad.item()))
+    history = _fit(module, points=Uneven(), per_batch=per_batch, epochs=1, learning_rate=1e-9)
+    assert gradients == pytest.approx(expected)
+    assert history["loss"][0] == pytest.approx(4 * (1 + 4 * 9.5625) / 5)  # what is told is the mean of targets anyway
 
 
 def test_the_learning_rate_warms_up_and_decays_to_nothing() -> None:

@@ -123,7 +123,7 @@ class HistoryModel(Model[Chosen]):
         picks = None if selects is None else loop.Validation(selects[0], partial(selects[1], self))
         if train.label is None:
             batches = self.batches(train, runtime.seed)
-            alike = batches.targets / max(len(batches), 1) if isinstance(batches, HistoryBatches) else None
+            alike = batches.per_batch if isinstance(batches, HistoryBatches) else None
             return loop.fit(self.module, batches, settings, runtime, picks, fabric, per_batch=alike)
         pairs = PairBatches(
             train, settings.length, settings.batch, runtime.seed, settings.negatives, users=self.knows_users

@@ -1,7 +1,7 @@
 """Mini-batches of histories of similar length, so that padding is hardly computed.
 
-A batch of long histories has many times the targets of one of short histories. Whoever takes the mean of each weighs
-them by that (``per_batch`` of the fit loop), or the targets of short histories would count many times as much.
+A batch of long histories has many times the targets of one of short histories. A fit weighs its batches by that
+(``per_batch``): with the mean of each as it is, a target in a short history would count many times as much.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class HistoryBatches:
     def targets(self) -> int:
         """Targets per epoch."""
         return int((self._kept - 1).sum())
+
+    @property
+    def per_batch(self) -> float:
+        """Targets of the average batch, 0 where no history has any: what makes every target count alike in a fit."""
+        return self.targets / max(len(self), 1)
 
     def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, Tensor], int]]:
         """The batches of one epoch: inputs and targets, int64 [batch, longest], and how many targets are real.
