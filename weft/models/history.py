@@ -123,7 +123,9 @@ class HistoryModel(Model[Chosen]):
         picks = None if selects is None else loop.Validation(selects[0], partial(selects[1], self))
         if train.label is None:
             batches = self.batches(train, runtime.seed)
-            alike = batches.per_batch if isinstance(batches, HistoryBatches) else None
+            # A network that draws what it asks of a history has not as many targets as the history has positions.
+            causal = isinstance(self.module, CausalNetwork)
+            alike = batches.per_batch if causal and isinstance(batches, HistoryBatches) else None
             return loop.fit(self.module, batches, settings, runtime, picks, fabric, per_batch=alike)
         pairs = PairBatches(
             train, settings.length, settings.batch, runtime.seed, settings.negatives, users=self.knows_users
