@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.batch_weights import evenly
+from benchmarks.batch_weights import evenly, text
 from tests.models import contracts as c
 from weft.models.history import HistoryModel
 from weft.training.batches import HistoryBatches
@@ -22,3 +22,10 @@ def test_batches_that_weigh_alike_are_the_same_and_do_not_tell_how_many_targets_
         assert count == count_
         assert torch.equal(inputs, inputs_)
         assert torch.equal(targets, targets_)
+
+
+def test_the_page_tells_both_ways_side_by_side() -> None:
+    by = {"batches": {"ndcg10": 0.1, "epoch": 3}, "targets": {"ndcg10": 0.12345, "epoch": 10}}
+    assert text({"shop, `rules`": {"machine": {}, "systems": {"narm": by}}}).splitlines()[2:] == [
+        "| shop, `rules`: narm | 0.1000 (3) | 0.1235 (10) |"
+    ]
