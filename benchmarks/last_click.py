@@ -27,14 +27,14 @@ from weft.evaluation.ranking import rank
 from weft.models.gru4rec import GRU4Rec
 from weft.models.settings import GRU4RecSettings, resolve
 from weft.progress import LogProgress
-from weft.training.batches import HistoryBatches
+from weft.training.batches import HistoryBatches, of_similar_length
 from weft.training.runtime import Runtime
 
 RULES = "paper_sessions_user_order"
 
 
 class LastClicks(HistoryBatches):
-    """Batches of whole histories of which only the last target is left."""
+    """Batches of whole histories, drawn at random as in the papers' code, of which only the last target is left."""
 
     @property
     def targets(self) -> int:
@@ -42,8 +42,9 @@ class LastClicks(HistoryBatches):
         return len(self._kept)
 
     def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, Tensor], int]]:
-        """The same histories in the same order."""
-        for (inputs, targets), _ in super().epoch(number):
+        """Every history once; equal for an equal number."""
+        for rows in of_similar_length(self._kept, self._batch, 1, np.random.default_rng([self._seed, number])):
+            inputs, targets = self._padded(rows)
             each, end = torch.arange(len(targets)), (targets > 0).sum(1) - 1
             last = torch.zeros_like(targets)
             last[each, end] = targets[each, end]
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="GRU4Rec on LLM4SBR's sessions, taught by every click or the last one")
     parser.add_argument("--source", type=Path, required=True, help="ml-1m.zip")
     source = parser.parse_args().source
-    made, rules = split(source, untouched=True, rules=RULES), protocol(RULES)
+    made, rules = split(source, min_item_events=0, rules=RULES), protocol(RULES)
     seen = made.table.filter(split="train")
     task = rules.task(made.table.filter(split="validation"), "validation", made.n_items)
     events = rules.events(seen, made.n_users, made.n_items)

@@ -60,7 +60,7 @@ def compare(source: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "histories.npz"
-        data.write(data.split(source, untouched=False, dataset=options.dataset), table)
+        data.write(data.split(source, min_item_events=1, dataset=options.dataset), table)
         for repeat in range(options.repeats):
             for length in options.lengths:
                 for library, python in interpreters.items():

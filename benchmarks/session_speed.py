@@ -36,7 +36,7 @@ FIGURES = ("seconds", "busy_seconds")
 
 def write(source: Path, table: Path) -> None:
     """The training sessions as the arrays of ``workload.Histories``; a session stands in for a user."""
-    made = data.split(source, untouched=False, rules=RULES)
+    made = data.split(source, min_item_events=1, rules=RULES)
     train = protocol(RULES).events(made.table, made.n_users, made.n_items)
     part = np.zeros(len(train), np.int8)
     np.savez(table, user=train.user, item=train.item, part=part, n_items=made.n_items)

@@ -25,18 +25,18 @@ class Split:
     n_items: int
 
 
-def split(source: Path, *, untouched: bool, dataset: str = "ml-1m", rules: str = "leave_one_out") -> Split:
+def split(source: Path, *, min_item_events: int, dataset: str = "ml-1m", rules: str = "leave_one_out") -> Split:
     """Reads the files of a built-in data set and splits it.
 
     Args:
         source: Zip or folder.
-        untouched: Whether items without an event (177 films of MovieLens-1M) count, as in the product. The peers cannot
-            be given such items, so that a comparison leaves them out.
+        min_item_events: Items with fewer are left out. 0 is the product's way; the peers cannot be given items without
+            an event (177 films of MovieLens-1M), so that a comparison asks for 1.
         dataset: Its name.
         rules: The protocol.
     """
     spec = BUILT_IN[dataset].model_copy(update={"source": str(source), "url": None, "checksum": None})
-    opened, cleaning = open_source(spec), spec.rules.model_copy(update={"min_item_events": 0 if untouched else 1})
+    opened, cleaning = open_source(spec), spec.rules.model_copy(update={"min_item_events": min_item_events})
     cleaned = clean(opened.interactions(), opened.items().lazy(), cleaning)
     table = protocol(rules).split(cleaned.interactions.lazy()).collect()
     return Split(table, len(cleaned.users), len(cleaned.items))

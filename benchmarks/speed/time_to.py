@@ -54,7 +54,7 @@ class Watch:
 
 def minutes_to(source: Path, goal: float, threads: int) -> dict[str, Any]:
     """Fits on leave-one-out training data until validation reaches ``goal``, or as long as the settings say."""
-    split, rules = data.split(source, untouched=True), protocol("leave_one_out")
+    split, rules = data.split(source, min_item_events=0), protocol("leave_one_out")
     settings = resolve(SASRecSettings, "sasrec", "ml-1m", {})
     assert isinstance(settings, SASRecSettings)  # noqa: S101 - narrows the type
     train = rules.events(split.table, split.n_users, split.n_items)

@@ -55,7 +55,7 @@ def test_every_epoch_is_told_on_the_test_and_on_validation_where_that_is_held_ou
 
     visits = [(user, 1 + (user + step) % 4, 600 * user + step) for user in range(1, 21) for step in range(4)]
     made = Split(protocol(RULES).split(interactions(visits).lazy()).collect(), n_users=20, n_items=4)
-    alone, beside = (fitted(Watched(SMALL), made, learnt) for learnt in (("train", "validation"), ("train",)))
+    alone, beside = (fitted(Watched(SMALL), made, learnt, 0) for learnt in (("train", "validation"), ("train",)))
     assert learnt_from == [18, 16]  # nine tenths of twenty sessions; nine tenths of those
     assert [set(epoch) for epoch in alone] == [{"test"}] * 2
     assert [set(epoch) for epoch in beside] == [{"test", "validation"}] * 2
