@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from benchmarks.last_click import RULES
-from benchmarks.published_dhcn import PUBLISHED, LastClickDHCN, LastClickNetwork, fitted, told, without_last
+from benchmarks.published_dhcn import (
+    PUBLISHED,
+    LastClickDHCN,
+    LastClickNetwork,
+    as_published,
+    fitted,
+    told,
+    without_last,
+)
 from benchmarks.speed.data import Split
 from tests.evaluation.events import interactions
 from tests.models import contracts as c
@@ -13,6 +21,7 @@ from weft.data.sequences import Events
 from weft.evaluation.protocols import protocol
 from weft.models.dhcn import DHCNNetwork, contrast
 from weft.models.hypergraph import Hypergraph
+from weft.training.runtime import Runtime
 
 TRAIN = c.events([[1, 2, 3], [4], [2, 5]], n_items=6)
 SMALL = PUBLISHED.model_copy(update={"width": 8, "epochs": 2, "length": 10})
@@ -60,6 +69,19 @@ def test_every_epoch_is_told_on_the_test_and_on_validation_where_that_is_held_ou
     assert [set(epoch) for epoch in alone] == [{"test"}] * 2
     assert [set(epoch) for epoch in beside] == [{"test", "validation"}] * 2
     assert all(np.isfinite(list(part.values())).all() for epoch in beside for part in epoch.values())
+
+
+def test_the_rate_falls_to_a_tenth_every_three_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rates = LastClickDHCN(SMALL.model_copy(update={"epochs": 7})), []
+    model.module = model.made_for(TRAIN)
+
+    def step(self: torch.optim.Adam) -> None:
+        rates.append((self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    as_published(model, model.batches(TRAIN, 0), Runtime(device="cpu"), lambda: 0.0)
+    assert [rate for rate, _ in rates] == pytest.approx([1e-3] * 3 + [1e-4] * 3 + [1e-5])
+    assert {decay for _, decay in rates} == {1e-5}
 
 
 def test_the_best_of_each_metric_is_of_the_test_and_the_chosen_epoch_of_validation() -> None:
