@@ -1,6 +1,6 @@
 """The whole field on MovieLens-100K in one run: every model under both kinds of protocol, figures, intervals and cost.
 
-    python -m benchmarks.field --source ml-100k.zip     # half an hour on 2 cores; bound: 40 minutes
+    python -m benchmarks.field --source ml-100k.zip     # 30 to 36 minutes on 2 cores; bound: 40
     python -m benchmarks.field --render                 # puts the kept result into the page
 
 Settings are the defaults and those shipped for the data set; validation picks the epoch.
