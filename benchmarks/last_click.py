@@ -43,7 +43,9 @@ class LastClicks(HistoryBatches):
 
     def epoch(self, number: int) -> Iterator[tuple[tuple[Tensor, Tensor], int]]:
         """Every history once; equal for an equal number."""
-        for rows in of_similar_length(self._kept, self._batch, 1, np.random.default_rng([self._seed, number])):
+        rng = np.random.default_rng([self._seed, number])
+        # A pool of one batch: what stands in a batch together is drawn without regard to length.
+        for rows in of_similar_length(self._kept, self._batch, 1, rng):
             inputs, targets = self._padded(rows)
             each, end = torch.arange(len(targets)), (targets > 0).sum(1) - 1
             last = torch.zeros_like(targets)

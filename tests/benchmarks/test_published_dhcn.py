@@ -19,7 +19,7 @@ from tests.evaluation.events import interactions
 from tests.models import contracts as c
 from weft.data.sequences import Events
 from weft.evaluation.protocols import protocol
-from weft.models.dhcn import DHCNNetwork, contrast
+from weft.models.dhcn import DHCN, DHCNNetwork, contrast
 from weft.models.hypergraph import Hypergraph
 from weft.training.runtime import Runtime
 
@@ -54,21 +54,35 @@ def test_the_loss_is_that_of_the_last_target_and_the_contrast_of_the_last_state_
     torch.testing.assert_close(ours.items.weight.grad, plain.items.weight.grad)
 
 
-def test_every_epoch_is_told_on_the_test_and_on_validation_where_that_is_held_out() -> None:
+def _sessions() -> Split:
+    visits = [(user, 1 + (user + step) % 4, 600 * user + step) for user in range(1, 21) for step in range(4)]
+    return Split(protocol(RULES).split(interactions(visits).lazy()).collect(), n_users=20, n_items=4)
+
+
+@pytest.mark.parametrize("kind", [LastClickDHCN, DHCN])
+def test_every_epoch_is_told_on_the_test_and_on_validation_where_that_is_held_out(kind: type[DHCN]) -> None:
     learnt_from = []
 
-    class Watched(LastClickDHCN):
+    class Watched(kind):  # type: ignore[misc,valid-type]
         def made_for(self, train: Events) -> DHCNNetwork:
             learnt_from.append(len(np.unique(train.user)))
             return super().made_for(train)
 
-    visits = [(user, 1 + (user + step) % 4, 600 * user + step) for user in range(1, 21) for step in range(4)]
-    made = Split(protocol(RULES).split(interactions(visits).lazy()).collect(), n_users=20, n_items=4)
+    made = _sessions()
     alone, beside = (fitted(Watched(SMALL), made, learnt, 0) for learnt in (("train", "validation"), ("train",)))
     assert learnt_from == [18, 16]  # nine tenths of twenty sessions; nine tenths of those
     assert [set(epoch) for epoch in alone] == [{"test"}] * 2
     assert [set(epoch) for epoch in beside] == [{"test", "validation"}] * 2
     assert all(np.isfinite(list(part.values())).all() for epoch in beside for part in epoch.values())
+
+
+def test_another_seed_is_another_fit_and_the_same_seed_the_same() -> None:
+    models = [LastClickDHCN(SMALL) for _ in range(3)]
+    for model, seed in zip(models, (0, 0, 1), strict=True):
+        fitted(model, _sessions(), ("train",), seed)
+    first, again, other = (model.module.items.weight for model in models)
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
 
 
 def test_the_rate_falls_to_a_tenth_every_three_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
